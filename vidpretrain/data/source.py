@@ -1,0 +1,47 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What every source of clips offers, whatever it reads from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Source(Protocol):
+    """Labelled clips by random access, frame by frame.
+
+    Frames are chosen before anything is decoded or rendered: `num_frames` is cheap, and
+    `frames` makes only what it is asked for. Sources travel to worker processes, so they can be
+    pickled, and they give the same bytes in every process.
+
+    Attributes:
+        num_classes: Number of classes.
+        class_names: Their names, by label.
+        flip_labels: The label of a clip's mirror image, by label of the clip; the identity where
+            mirroring keeps every class. None where mirroring makes something that is no class of
+            the data set, and flips are refused.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def flip_labels(self) -> tuple[int, ...] | None: ...
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    def num_frames(self, example: int) -> int:
+        """Return how many frames an example has; 1 for an image."""
+
+    def label(self, example: int) -> int:
+        """Return an example's label, from 0."""
+
+    def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the frames asked for, in that order, as uint8 `[T, H, W, C]`."""
