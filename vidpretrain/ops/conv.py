@@ -1,0 +1,149 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions over [B, T, H, W, C] clips, and the linear layer."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from vidpretrain.ops.platform import jit_as, target_platform
+
+Triple = tuple[int, int, int]
+
+DIMENSION_NUMBERS = ("NDHWC", "DHWIO", "NDHWC")
+
+
+def conv3d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: Triple = (1, 1, 1),
+    padding: Triple | None = None,
+    groups: int = 1,
+    dilation: Triple = (1, 1, 1),
+) -> Array:
+    """Convolve a clip over time, height and width (cross-correlation, zero padding, no bias).
+
+    Args:
+        x: Clip, `[B, T, H, W, I]`.
+        kernel: Weights, `[KT, KH, KW, I / groups, O]`; the outputs of a group are contiguous.
+        strides: Strides over time, height and width.
+        padding: Zeros on both sides of each axis; None is `dilation * (K - 1) // 2`, which keeps
+            the size at stride 1 when K is odd.
+        groups: Number of channel groups; `I` for a channel-wise convolution.
+        dilation: Distance between taps over time, height and width.
+
+    Returns:
+        `[B, T', H', W', O]` in the dtype of `x`, where
+        `T' = (T + 2 * padding - dilation * (KT - 1) - 1) // stride + 1`, and so on.
+
+    Raises:
+        ValueError: If the shapes do not fit together or no output position remains.
+    """
+    if padding is None:
+        padding = default_padding(kernel.shape, dilation)
+    _check(x, kernel, strides, padding, groups, dilation)
+    return _conv3d(
+        x,
+        kernel.astype(x.dtype),
+        strides=tuple(strides),
+        padding=tuple(padding),
+        groups=groups,
+        dilation=tuple(dilation),
+        platform=target_platform(),
+    )
+
+
+def dense(x: Array, kernel: Array) -> Array:
+    """Multiply the channels by a matrix: `[..., I] @ [I, O] -> [..., O]`, without bias.
+
+    Raises:
+        ValueError: If the channels differ from the rows of the matrix.
+    """
+    if kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
+        raise ValueError(
+            f"dense kernel must be [I, O] with I = the {x.shape[-1]} channels given, "
+            f"got {list(kernel.shape)}"
+        )
+    return _dense(x, kernel.astype(x.dtype))
+
+
+def default_padding(kernel_shape: tuple[int, ...], dilation: Triple = (1, 1, 1)) -> Triple:
+    """Return the symmetric padding `dilation * (K - 1) // 2` of each axis."""
+    kt, kh, kw = (d * (k - 1) // 2 for k, d in zip(kernel_shape[:3], dilation, strict=True))
+    return kt, kh, kw
+
+
+def output_size(
+    size: tuple[int, ...],
+    kernel_size: tuple[int, ...],
+    strides: Triple,
+    padding: Triple,
+    dilation: Triple = (1, 1, 1),
+) -> Triple:
+    """Return the frames, height and width that a window leaves of `size` (time, height, width)."""
+    t, h, w = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(size, kernel_size, strides, padding, dilation, strict=True)
+    )
+    return t, h, w
+
+
+def _check(
+    x: Array, kernel: Array, strides: Triple, padding: Triple, groups: int, dilation: Triple
+) -> None:
+    if x.ndim != 5:
+        raise ValueError(f"a clip must be [B, T, H, W, C], got shape {list(x.shape)}")
+    if kernel.ndim != 5:
+        raise ValueError(f"a kernel must be [KT, KH, KW, I, O], got shape {list(kernel.shape)}")
+    for name, triple, least in (("strides", strides, 1), ("dilation", dilation, 1)):
+        if len(triple) != 3 or min(triple) < least:
+            raise ValueError(f"{name} must be three integers of at least {least}, got {triple}")
+    if len(padding) != 3 or min(padding) < 0:
+        raise ValueError(f"padding must be three integers of at least 0, got {padding}")
+    channels, features = x.shape[-1], kernel.shape[-1]
+    if groups < 1 or channels % groups or features % groups:
+        raise ValueError(
+            f"{groups} groups do not divide the {channels} input channels and the {features} "
+            "output channels; choose a common divisor"
+        )
+    if kernel.shape[3] != channels // groups:
+        raise ValueError(
+            f"kernel {list(kernel.shape)} takes {kernel.shape[3]} input channels per group, but "
+            f"{channels} channels in {groups} groups have {channels // groups}"
+        )
+    size = output_size(x.shape[1:4], kernel.shape[:3], strides, padding, dilation)
+    if min(size) < 1:
+        raise ValueError(
+            f"a kernel of {kernel.shape[:3]} with dilation {dilation} and padding {padding} is "
+            f"larger than the clip of {x.shape[1:4]} (frames, height, width); give a larger clip"
+        )
+
+
+@jit_as("conv3d", static=("strides", "padding", "groups", "dilation", "platform"))
+def _conv3d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: Triple,
+    padding: Triple,
+    groups: int,
+    dilation: Triple,
+    platform: str,
+) -> Array:
+    del platform
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        [(p, p) for p in padding],
+        rhs_dilation=dilation,
+        feature_group_count=groups,
+        dimension_numbers=DIMENSION_NUMBERS,
+    )
+
+
+@jit_as("dense")
+def _dense(x: Array, kernel: Array) -> Array:
+    return jnp.dot(x, kernel)
