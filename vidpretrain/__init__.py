@@ -1,0 +1,66 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Train video networks from image networks.
+
+```python
+model, variables = vidpretrain.load("runs/demo")
+logits = model.apply(variables, clips, train=False)  # clips [B, T, H, W, C], normalised
+```
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flax import linen as nn
+
+    from vidpretrain.convert.folder import Card
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load", "read_card"]
+
+
+def load(
+    path: str | os.PathLike[str], which: str | int = "latest", *, ema: bool = False
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Open a checkpoint: the network and its weights, without the config that made them.
+
+    Args:
+        path: a checkpoint's folder, a folder of steps, a stage's folder, or a working folder with
+            one stage; local or remote (`gs://...`).
+        which: of several steps: `latest`, `best`, or a step's number.
+        ema: take the moving average of the weights in place of the weights.
+
+    Returns:
+        The network and its variables (`params`, `batch_stats`; NumPy arrays);
+        `model.apply(variables, clips, train=False)` gives logits `[B, num_classes]`. `read_card`
+        tells the normalisation that the clips need.
+
+    Raises:
+        vidpretrain.convert.folder.CheckpointError: there is no sound checkpoint at `path`.
+    """
+    # Imported here, for `import vidpretrain` must cost next to nothing.
+    from vidpretrain.convert import folder
+    from vidpretrain.models import make_model
+
+    checkpoint = folder.find_checkpoint(path, which)
+    card = folder.read_card(checkpoint)
+    model = make_model(card.name, num_classes=card.num_classes, dtype=card.dtype)
+    return model, folder.read_variables(checkpoint, ema=ema)
+
+
+def read_card(path: str | os.PathLike[str], which: str | int = "latest") -> Card:
+    """Read the card of a checkpoint: network, classes, normalisation, step, metrics.
+
+    Args:
+        path: as in `load`.
+        which: as in `load`.
+
+    Raises:
+        vidpretrain.convert.folder.CheckpointError: there is no sound checkpoint at `path`.
+    """
+    from vidpretrain.convert import folder
+
+    return folder.read_card(folder.find_checkpoint(path, which))
