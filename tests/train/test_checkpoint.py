@@ -3,7 +3,14 @@
 """The store of training steps: exact, atomic, and never fooled by damaged files."""
 
 import dataclasses
+import errno
+import os
 import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
 import typing
 
 import jax
@@ -12,10 +19,11 @@ import numpy as np
 import optax
 import pytest
 
-from vidpretrain.convert import tree
+from vidpretrain.convert import folder, tree
 from vidpretrain.convert.folder import Card, CheckpointError
 from vidpretrain.train.checkpoint import CheckpointStore
 
+ROOT = pathlib.Path(__file__).parents[2]
 CARD = Card(
     name="resnet:depths=1",
     num_classes=10,
@@ -156,3 +164,320 @@ def test_an_empty_store_has_nothing(tmp_path):
     assert store.best() is None
     with pytest.raises(CheckpointError, match="no sound checkpoint"):
         store.restore(make_state(0))
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+def files_of(step: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in step.rglob("*") if path.is_file())
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    fill(CheckpointStore(tmp_path), [1])
+    files = files_of(tmp_path / "1")
+    sizes = np.array([file.stat().st_size for file in files])
+    rng = np.random.default_rng(0)
+    for n in range(200):
+        # Every file in turn, for most bytes lie in few files.
+        file, size = files[n % len(files)], sizes[n % len(files)]
+        good = file.read_bytes()
+        bad = bytearray(good)
+        bad[rng.integers(size)] ^= 1 << rng.integers(8)
+        file.write_bytes(bad)
+        with pytest.raises(CheckpointError):
+            folder.verify(tmp_path / "1")
+        file.write_bytes(good)
+    folder.verify(tmp_path / "1")
+
+
+def halve(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, empty, halve])
+@pytest.mark.parametrize("level", ["hash", "size"])
+def test_a_damaged_step_is_set_aside_and_the_older_one_used(tmp_path, damage, level):
+    fill(CheckpointStore(tmp_path), [1, 2])
+    names = [file.relative_to(tmp_path) for file in files_of(tmp_path / "2")]
+    shutil.copytree(tmp_path / "2", tmp_path / "sound")
+    for count, name in enumerate(names, start=1):
+        damage(tmp_path / name)
+        store = CheckpointStore(tmp_path, level=level)
+        state, card = store.restore(make_state(0))
+        assert card.step == 1, name
+        assert_same_bits(state, make_state(1))
+        assert [aside.step for aside in store.set_aside] == [2]
+        assert (tmp_path / f"2.bad-{count}").is_dir()
+        shutil.copytree(tmp_path / "sound", tmp_path / "2")
+
+
+def test_latest_and_best_count_sound_steps_only(tmp_path):
+    fill(CheckpointStore(tmp_path, keep_last=4), [1, 2, 3], metrics={1: 0.1, 2: 0.2, 3: 0.3})
+    (tmp_path / "4").mkdir()
+    (tmp_path / "5").write_text("a file in place of a step")
+    halve(files_of(tmp_path / "3" / "state")[-1])
+    store = CheckpointStore(tmp_path)
+    assert store.latest() == 2
+    assert store.best() == 2
+    assert steps_on_disk(tmp_path) == {"1", "2", "3.bad-1", "4.bad-1", "5.bad-1"}
+    assert [aside.step for aside in store.set_aside] == [5, 4, 3]
+    assert "has no manifest.json" in store.set_aside[1].reason
+
+
+def test_bytes_that_rot_after_a_save_are_noticed(tmp_path):
+    store = CheckpointStore(tmp_path)
+    fill(store, [1, 2])
+    halve(files_of(tmp_path / "2" / "state")[-1])
+    assert store.restore(make_state(0))[1].step == 1
+
+
+def test_no_sound_step_is_an_error_and_nothing_is_deleted(tmp_path):
+    fill(CheckpointStore(tmp_path), [1])
+    empty(tmp_path / "1" / "card.json")
+    with pytest.raises(CheckpointError, match="no sound checkpoint"):
+        CheckpointStore(tmp_path).restore(make_state(0))
+    assert steps_on_disk(tmp_path) == {"1.bad-1"}
+
+
+def test_retention_never_counts_damaged_steps(tmp_path):
+    fill(CheckpointStore(tmp_path, keep_last=3), [1, 2, 3])
+    empty(tmp_path / "2" / "card.json")
+    empty(tmp_path / "3" / "card.json")
+    fill(CheckpointStore(tmp_path, keep_last=2), [4])
+    assert steps_on_disk(tmp_path) == {"1", "2.bad-1", "3.bad-1", "4"}
+
+
+def test_leftover_temporaries_are_removed(tmp_path):
+    fill(CheckpointStore(tmp_path), [1])
+    shutil.copytree(tmp_path / "1", tmp_path / "2.tmp")
+    store = CheckpointStore(tmp_path)
+    assert steps_on_disk(tmp_path) == {"1"}
+    fill(store, [2])
+    assert store.latest() == 2
+
+
+# --- saves that fail --------------------------------------------------------------------------
+
+
+def check_until_raised(store: CheckpointStore):
+    for _ in range(500):
+        store.check()
+        time.sleep(0.01)
+
+
+def assert_step_1_is_what_remains(tmp_path):
+    store = CheckpointStore(tmp_path)
+    assert store.latest() == 1
+    assert store.set_aside == []
+    assert_same_bits(store.restore(make_state(0))[0], make_state(1))
+
+
+# No file may grow beyond a limit, as on a disk that fills up. In a process of its own, for pytest
+# writes what tests print to files.
+FULL_DISK = """
+import resource, sys
+from tests.train import test_checkpoint as t
+for limit in (0, 300, 1000, 4000):
+    store = t.CheckpointStore(sys.argv[1])
+    t.fill(store, [1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        store.save(2, {'big': t.np.ones(10_000), **t.make_state(2)._asdict()}, t.CARD)
+        t.check_until_raised(store)
+    except t.CheckpointError as error:
+        print(limit, error, flush=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    t.assert_step_1_is_what_remains(sys.argv[1])
+"""
+
+
+def run_python(code, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_full_disk_is_loud_as_soon_as_known(tmp_path):
+    done = run_python(FULL_DISK, tmp_path)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in lines] == ["0", "300", "1000", "4000"]
+    for line in lines:
+        assert f"Cannot save step 2 in {tmp_path}: " in line
+        assert "File too large" in line
+        assert "Step 1 is the last one saved." in line
+
+
+@pytest.mark.parametrize("call", ["check", "wait", "save"])
+def test_an_io_error_while_sealing_is_raised_once(tmp_path, monkeypatch, call):
+    store = CheckpointStore(tmp_path)
+    fill(store, [1])
+
+    def fail(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_sync", fail)
+        store.save(2, make_state(2), CARD)
+        with pytest.raises(CheckpointError, match="Input/output error"):
+            if call == "check":
+                check_until_raised(store)
+            elif call == "wait":
+                store.wait()
+            else:
+                store.save(3, make_state(3), CARD)
+    store.wait()
+    assert_step_1_is_what_remains(tmp_path)
+    fill(store, [2])
+    assert store.latest() == 2
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        CheckpointStore(tmp_path / "file" / "checkpoints")
+    store = CheckpointStore(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints").rmdir()
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(CheckpointError, match=r"Cannot save step 1 .* No step is saved"):
+        store.save(1, make_state(1), CARD)
+
+
+# --- other processes --------------------------------------------------------------------------
+
+SAVE_FOR_EVER = """
+import sys
+from tests.train import test_checkpoint as t
+store = t.CheckpointStore(sys.argv[1])
+start = (store.latest() or 0) + 1
+for step in range(start, start + 10_000):
+    store.save(step, t.make_state(step), t.CARD)
+    print(step, flush=True)
+"""
+
+
+def kill_while_saving(path: pathlib.Path, delay_sec: float) -> int:
+    """Run a process that saves without end, kill it, and return the last step it began."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAVE_FOR_EVER, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    process.stdout.readline()
+    time.sleep(delay_sec)
+    process.kill()
+    return int(process.communicate()[0].split()[-1])
+
+
+def check_killed(path, times):
+    delays = np.random.default_rng(0).uniform(0.05, 0.3, times)
+    for delay_sec in delays:
+        begun = kill_while_saving(path, delay_sec)
+        store = CheckpointStore(path)
+        state, card = store.restore(make_state(0))
+        assert begun - 1 <= card.step <= begun
+        assert_same_bits(state, make_state(card.step))
+        assert store.set_aside == []
+        assert len(steps_on_disk(path)) <= 3
+
+
+def test_a_kill_loses_no_step_but_the_one_under_way(tmp_path):
+    check_killed(tmp_path, 2)
+
+
+@pytest.mark.long
+def test_a_hundred_kills_lose_no_step_but_the_one_under_way(tmp_path):
+    check_killed(tmp_path, 100)
+
+
+MESHES = """
+import sys
+import jax, numpy as np
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
+from tests.train import test_checkpoint as t
+
+def on(count, spec):
+    return NamedSharding(jax.make_mesh((count,), ('data',)), spec)
+
+values = np.arange(64, dtype=np.float32).reshape(8, 8)
+state = {'w': jax.device_put(values, on(4, P('data'))), 'key': jax.random.key(3)}
+store = t.CheckpointStore(sys.argv[1])
+store.save(1, state, t.CARD)
+store.wait()
+for sharding in (on(2, P(None, 'data')), on(1, P()), on(4, P()), on(4, P('data'))):
+    target = {
+        'w': jax.ShapeDtypeStruct((8, 8), jnp.float32, sharding=sharding),
+        'key': jax.device_put(jax.random.key(0), on(4, P())),
+    }
+    restored, _ = store.restore(target)
+    assert restored['w'].sharding == sharding
+    assert restored['key'].sharding == on(4, P())
+    np.testing.assert_array_equal(np.asarray(restored['w']), values)
+    np.testing.assert_array_equal(jax.random.key_data(restored['key']), [0, 3])
+print('restored on all')
+"""
+
+
+def test_a_sharded_state_restores_onto_any_mesh(tmp_path):
+    done = run_python(MESHES, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+    assert "restored on all" in done.stdout, done.stderr
+
+
+TWO_PROCESSES = """
+import sys
+import jax, numpy as np
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
+jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+jax.distributed.initialize(f'localhost:{sys.argv[2]}', 2, int(sys.argv[3]))
+from tests.train import test_checkpoint as t
+
+mesh = jax.make_mesh((2,), ('data',))
+values = np.arange(64, dtype=np.float32).reshape(8, 8)
+sharding = NamedSharding(mesh, P('data'))
+make = lambda scale: jax.make_array_from_callback((8, 8), sharding, lambda i: values[i] * scale)
+store = t.CheckpointStore(sys.argv[1])
+for step in (1, 2, 3):
+    store.save(step, {'w': make(step)}, t.CARD, metric=-float(step))
+    store.check()
+assert store.latest() == 3
+assert store.best() == 1
+target = {'w': jax.ShapeDtypeStruct((8, 8), jnp.float32, sharding=sharding)}
+restored, card = store.restore(target, step=2)
+assert card.step == 2
+for shard in restored['w'].addressable_shards:
+    np.testing.assert_array_equal(np.asarray(shard.data), values[shard.index] * 2)
+print('process', jax.process_index(), 'agrees')
+"""
+
+
+def test_two_processes_save_and_restore_together(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, str(tmp_path), port, str(index)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for index, process in enumerate(processes):
+        out, err = process.communicate(timeout=120)
+        assert f"process {index} agrees" in out, err

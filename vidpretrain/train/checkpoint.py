@@ -239,10 +239,8 @@ class CheckpointStore:
             _LOG.error("%s", self._failure)
 
     def _explain(self, step: int, error: Exception) -> CheckpointError:
-        sound = max(self._verified, default=None)
-        remains = (
-            "No step is saved yet." if sound is None else f"Step {sound} is the last one saved."
-        )
+        saved = self._steps()
+        remains = f"Step {saved[-1]} is the last one saved." if saved else "No step is saved yet."
         return CheckpointError(f"Cannot save step {step} in {self._path}: {error}. {remains}")
 
     def _steps(self) -> list[int]:
