@@ -1,2 +1,13 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
+"""Devices, meshes and hosts."""
+
+from vidpretrain.parallel.mesh import (
+    batch_sharding,
+    make_mesh,
+    process_slice,
+    put_batch,
+    replicated,
+)
+
+__all__ = ["batch_sharding", "make_mesh", "process_slice", "put_batch", "replicated"]

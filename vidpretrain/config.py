@@ -1,0 +1,268 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every knob once, with its meaning and unit; recipes; overrides from the command line.
+
+A recipe is a file with `get_config(argument: str) -> ConfigDict`. It names its stages with
+`pipeline(pretrain=..., finetune=...)`, each made by `base()` and then changed:
+
+    def get_config(argument=""):
+        args = recipe_args(argument, model="csn50", frames=32)
+        config = base()
+        config.model.name = f"{args.model}:conv=sts"
+        ...
+        return pipeline(finetune=config)
+
+The command line names the recipe and its arguments, and overrides single fields after
+`get_config` has run: `--config configs/x.py:model=csn50,frames=8 --config.finetune.seed=1`.
+So nothing that can be overridden may be multiplied inside a recipe: rates are stored per base
+batch, durations as "50 epochs".
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vidpretrain.suggest import closest
+
+
+class ConfigError(ValueError):
+    """A recipe, an argument or a field is not what it may be; the message says all."""
+
+
+def base() -> ConfigDict:
+    """Return one stage's configuration: every field with its default, locked."""
+    config = ConfigDict()
+    config.seed = 0  # of initial weights, data order, augmentation and dropout
+
+    config.model = ConfigDict()
+    config.model.name = "slowonly50"  # NAME[:option=value,...], see docs/networks.md
+    config.model.num_classes = 0  # 0: as many as the data has
+    config.model.dropout = 0.0  # probability, before the classifier
+    config.model.dtype = "float32"  # of activations; parameters and statistics are float32
+
+    config.init = ConfigDict()
+    config.init.source = ""  # a checkpoint, or an earlier stage's name; empty: at random
+    config.init.method = "center"  # 2D to 3D: center, average, or rates "1/9,1/3,1/9"
+
+    config.source = source("moving_digits")
+
+    config.pixels = ConfigDict()
+    config.pixels.mean = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
+    config.pixels.std = (0.229, 0.224, 0.225)  # per channel, of pixels in [0, 1]
+
+    config.views = ConfigDict()
+    config.views.sampling = "dense"  # dense: frames x stride; segments: one frame of each
+    config.views.frames = 8  # of a clip: the network's window
+    config.views.stride = 1  # frames; dense only
+    config.views.short = "loop"  # beyond the end of a short video: loop, hold or refuse
+    config.views.crop = "resized"  # resized: random area and shape; shifted: random place
+    config.views.size_px = 224  # side of training clips
+    config.views.short_side_px = 0  # frames are first resized so; shifted only; 0: keep
+    config.views.pad_px = 0  # border added before shifted crops
+    config.views.flip = False  # mirror half of the clips, with the data set's own label map
+    config.views.test_size_px = 0  # side of test clips; 0: as in training
+    config.views.test_short_side_px = 256  # frames are first resized so in tests; 0: keep
+    config.views.test_clips = 1  # clips per video in tests
+    config.views.test_crops = 1  # 1: centre; 3: left, centre, right (or top, centre, bottom)
+
+    config.input = ConfigDict()
+    config.input.num_workers = 0  # processes that read and decode; 0: threads of this one
+    config.input.read_ahead = 4  # batches that are ready before they are asked for
+
+    config.batch_size = 64  # examples per step, over all devices
+    config.duration = "50 epochs"  # or steps, or images (clips x frames)
+
+    config.schedule = ConfigDict()
+    config.schedule.kind = "cosine"  # cosine, linear or constant
+    config.schedule.base_lr = 0.1  # per `base_batch` examples; scaled linearly
+    config.schedule.base_batch = 64
+    config.schedule.warmup = "5 epochs"  # linear, part of the duration
+    config.schedule.warmup_lr = 0.0  # at step 0, not scaled
+    config.schedule.final_lr = 0.0  # at the end, not scaled
+
+    config.optim = ConfigDict()
+    config.optim.name = "sgd"
+    config.optim.momentum = 0.9
+    config.optim.nesterov = False
+    config.optim.weight_decay = 1e-4
+    config.optim.decayed = "kernels"  # kernels: no norms, no biases; all: everything
+    config.optim.clip_norm = 0.0  # of the whole gradient; 0: off
+
+    config.loss = ConfigDict()
+    config.loss.label_smoothing = 0.0  # in [0, 1)
+    config.ema_decay = 0.0  # of moving averages, which are then what is tested; 0: off
+    config.max_skipped = 10  # steps in a row with a loss that is not finite, before an error
+
+    config.test = ConfigDict()
+    config.test.every = "5 epochs"  # in training; the end is always tested
+    config.test.batch_size = 64  # clips per step
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = "1 epochs"
+    config.checkpoint.every_sec = 600.0  # or after this time, whichever comes first; 0: off
+    config.checkpoint.keep = 3  # last ones; the best is kept besides
+    config.checkpoint.verify = "hash"  # hash: all bytes; size: for huge remote stores
+
+    config.log_every = "20 steps"
+
+    config.parallel = ConfigDict()
+    config.parallel.num_devices = -1  # -1: all
+    return config.lock()
+
+
+def source(name: str, **options: Any) -> ConfigDict:
+    """Return a `source` section: a data set by name, with its own options (docs/data.md)."""
+    return ConfigDict({"name": name, **options})
+
+
+def pipeline(**stages: ConfigDict) -> ConfigDict:
+    """Return a whole configuration: stages by name, run in the order given."""
+    config = ConfigDict(dict(stages))
+    config.stages = tuple(stages)
+    return config.lock()
+
+
+def recipe_args(argument: str, **defaults: Any) -> ConfigDict:
+    """Parse a recipe's argument "model=csn50,frames=32,smoke".
+
+    Args:
+        argument: what followed the recipe's name and colon; a bare name means True.
+        **defaults: every argument that the recipe takes; a value must have its default's type.
+
+    Raises:
+        ConfigError: an unknown argument (with the closest match), or one of another type.
+    """
+    args = ConfigDict(dict(defaults))
+    for item in filter(None, argument.split(",")):
+        name, equals, text = item.partition("=")
+        if name not in defaults:
+            raise ConfigError(f"unknown recipe argument {name!r}; {closest(name, defaults)}")
+        args[name] = _cast(text if equals else "True", defaults[name], f"recipe argument {name}")
+    return args
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Run a recipe and apply overrides.
+
+    Args:
+        recipe: a path, and after a colon the recipe's argument: "configs/demo.py:seed=1".
+        overrides: `field.of.stage=value`, applied in order.
+
+    Raises:
+        ConfigError: no such file, no `get_config` in it, an unknown argument or field, or a value
+            of another type.
+    """
+    path_text, _, argument = recipe.partition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        known = [str(p) for p in sorted(path.parent.glob("*.py"))]
+        raise ConfigError(f"no recipe {path_text}; {closest(path_text, known)}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    get_config = getattr(module, "get_config", None)
+    if get_config is None:
+        raise ConfigError(f"{path} has no get_config(argument); see configs/demo.py")
+    if argument and not inspect.signature(get_config).parameters:
+        raise ConfigError(f"{path} takes no argument, but {argument!r} was given")
+    config = get_config(argument) if argument else get_config()
+    for override in overrides:
+        _override(config, override)
+    return config
+
+
+def to_json(config: ConfigDict) -> str:
+    """Return a configuration as JSON text, keys in order of definition."""
+    return json.dumps(config.to_dict(), indent=2)
+
+
+def differences(
+    old: dict[str, Any], new: dict[str, Any], *, ignored: Sequence[str] = ()
+) -> list[str]:
+    """List the fields in which two configurations differ.
+
+    Args:
+        old: nested dict, as read from JSON.
+        new: nested dict.
+        ignored: fields (dotted, without the stage's name) that do not count, and all below them.
+
+    Returns:
+        Lines such as "finetune.seed: 0 before, 1 now".
+    """
+    before, now = dict(_flatten(old)), dict(_flatten(new))
+    lines = []
+    for field in sorted({*before, *now}):
+        tail = field.partition(".")[2]
+        if any(tail == name or tail.startswith(name + ".") for name in ignored):
+            continue
+        if before.get(field) != now.get(field):
+            lines.append(f"{field}: {before.get(field)!r} before, {now.get(field)!r} now")
+    return lines
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, list(value) if isinstance(value, tuple) else value
+
+
+def _override(config: ConfigDict, override: str) -> None:
+    field, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override {override!r} has no value; write --config.{field}=VALUE")
+    *sections, leaf = field.split(".")
+    node = config
+    for depth, name in enumerate(sections):
+        if not isinstance(node, ConfigDict) or name not in node:
+            raise ConfigError(_unknown_field(config, ".".join(sections[: depth + 1]), node, name))
+        node = node[name]
+    if not isinstance(node, ConfigDict) or (node.is_locked and leaf not in node):
+        raise ConfigError(_unknown_field(config, field, node, leaf))
+    current = node.get(leaf)
+    if isinstance(current, ConfigDict):
+        raise ConfigError(f"config.{field} is a section; set one of {', '.join(current)}")
+    node[leaf] = _literal(text) if current is None else _cast(text, current, f"config.{field}")
+
+
+def _unknown_field(config: ConfigDict, field: str, node: Any, name: str) -> str:
+    if not isinstance(node, ConfigDict):
+        return f"config.{field}: {field.rpartition('.')[0]} is a value, not a section"
+    # The full name may be wrong only in its stage or section: look among all fields first.
+    everything = [path for path, _ in _flatten(config.to_dict())]
+    near = difflib.get_close_matches(field, everything, n=1, cutoff=0.8)
+    if near:
+        return f"unknown field config.{field}; did you mean config.{near[0]}?"
+    return f"unknown field config.{field}; {closest(name, node)}"
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _cast(text: str, like: Any, what: str) -> Any:
+    if isinstance(like, str):
+        return text
+    value = _literal({"true": "True", "false": "False"}.get(text, text))
+    if isinstance(like, float) and type(value) is int:
+        value = float(value)
+    if isinstance(like, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(like):
+        raise ConfigError(f"{what}={text!r} must be {type(like).__name__}, such as {like!r}")
+    return value

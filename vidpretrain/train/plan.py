@@ -1,0 +1,168 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a stage's configuration to the objects that run it, checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from vidpretrain import data, models, parallel
+from vidpretrain.data.source import Source
+from vidpretrain.data.views import Views, make_views
+from vidpretrain.train import optim
+from vidpretrain.train.duration import Budget
+from vidpretrain.train.loop import Cadence
+
+
+class PlanError(ValueError):
+    """A configuration asks for something impossible; the message says what would do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One stage, ready to run; nothing is computed or written yet.
+
+    Attributes:
+        name: of the stage.
+        config: the stage's configuration, `config.base` as nested dicts.
+        mesh: the devices.
+        train_source: what it learns from.
+        test_source: what it is tested on.
+        views: what the network sees of an example.
+        num_classes: length of the logits.
+        model: the network.
+        budget: what a step costs.
+        cadence: when to test, save and report.
+        schedule: learning rate as a function of the step.
+        optimizer: uses it.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    mesh: Mesh
+    train_source: Source
+    test_source: Source
+    views: Views
+    num_classes: int
+    model: nn.Module
+    budget: Budget
+    cadence: Cadence
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip."""
+        return self.views.sampling.frames
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of a training clip, pixels."""
+        return self.views.augmentation.size_px
+
+    def init(self, key: jax.Array) -> Any:
+        """Draw the network's initial variables."""
+        channels = len(self.config["pixels"]["mean"])
+        clip = jnp.zeros((1, self.frames, self.size_px, self.size_px, channels), jnp.float32)
+        return self.model.init(key, clip)
+
+
+def make_plan(name: str, config: Mapping[str, Any]) -> Plan:
+    """Build a stage.
+
+    Args:
+        name: of the stage.
+        config: its configuration, the fields of `config.base` as nested dicts.
+
+    Raises:
+        PlanError: a value is impossible, or two do not fit each other.
+    """
+    try:
+        return _build(name, config)
+    except (ValueError, TypeError) as error:
+        raise PlanError(f"stage {name}: {error}") from error
+
+
+def _build(name: str, config: Mapping[str, Any]) -> Plan:
+    mesh = parallel.make_mesh(**config["parallel"])
+    for field, size in (
+        ("batch_size", config["batch_size"]),
+        ("test.batch_size", config["test"]["batch_size"]),
+    ):
+        parallel.process_slice(size, mesh, what=field)
+    for field, share in (
+        ("ema_decay", config["ema_decay"]),
+        ("loss.label_smoothing", config["loss"]["label_smoothing"]),
+    ):
+        if not 0 <= share < 1:
+            raise ValueError(f"{field}={share}; it must be at least 0 and less than 1")
+    train_source = data.make_source(split="train", **config["source"])
+    test_source = data.make_source(split="test", **config["source"])
+    views = make_views(train_source, **config["views"])
+    num_classes = config["model"]["num_classes"] or train_source.num_classes
+    if num_classes < train_source.num_classes:
+        raise ValueError(
+            f"model.num_classes={num_classes}, but the data has {train_source.num_classes} "
+            "classes; 0 takes as many as the data has"
+        )
+    budget = Budget(
+        batch_size=config["batch_size"],
+        num_examples=len(train_source),
+        images_per_example=views.sampling.frames,
+    )
+    cadence = _make_cadence(config, budget)
+    schedule = optim.make_schedule(
+        **_schedule_in_steps(config["schedule"], budget), total_steps=cadence.total
+    )
+    plan = Plan(
+        name=name,
+        config=config,
+        mesh=mesh,
+        train_source=train_source,
+        test_source=test_source,
+        views=views,
+        num_classes=num_classes,
+        model=models.make_model(**{**config["model"], "num_classes": num_classes}),
+        budget=budget,
+        cadence=cadence,
+        schedule=schedule,
+        optimizer=optim.make_optimizer(schedule=schedule, **config["optim"]),
+    )
+    # On shapes alone: a clip that does not fit the network is found before a weight is made.
+    jax.eval_shape(plan.init, jax.random.key(0))
+    return plan
+
+
+def _make_cadence(config: Mapping[str, Any], budget: Budget) -> Cadence:
+    def steps(duration: str, field: str) -> int:
+        return max(1, budget.steps(duration, field=field))
+
+    if config["max_skipped"] < 1:
+        raise ValueError(f"max_skipped={config['max_skipped']}; it must be at least 1")
+    return Cadence(
+        total=steps(config["duration"], "duration"),
+        test=steps(config["test"]["every"], "test.every"),
+        checkpoint=steps(config["checkpoint"]["every"], "checkpoint.every"),
+        checkpoint_sec=config["checkpoint"]["every_sec"],
+        log=steps(config["log_every"], "log_every"),
+        max_skipped=config["max_skipped"],
+    )
+
+
+def _schedule_in_steps(section: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """Bring the configuration's units to steps and rates: epochs, and lr per base batch."""
+    fields = dict(section)
+    base_batch = fields.pop("base_batch")
+    if base_batch < 1:
+        raise ValueError(f"schedule.base_batch={base_batch}; it must be at least 1")
+    peak_lr = fields.pop("base_lr") * budget.batch_size / base_batch
+    warmup_steps = budget.steps(fields.pop("warmup"), field="schedule.warmup")
+    return {**fields, "peak_lr": peak_lr, "warmup_steps": warmup_steps}

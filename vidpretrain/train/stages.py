@@ -1,0 +1,280 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a run, one after the other: each trains one network and tests it.
+
+```
+WORKDIR/config.json            the resolved configuration
+WORKDIR/results.json           what the finished stages came to
+WORKDIR/STAGE/checkpoints/     steps (docs/checkpoints.md)
+WORKDIR/STAGE/metrics.jsonl    and tensorboard/
+WORKDIR/STAGE/report.json      where each initial weight came from, if from another network
+WORKDIR/STAGE/result.json      written last: the stage is finished
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from vidpretrain import convert, parallel
+from vidpretrain.convert.folder import STEPS, Card
+from vidpretrain.data import pipeline
+from vidpretrain.data.batch import Batch
+from vidpretrain.train import step
+from vidpretrain.train.checkpoint import CheckpointStore
+from vidpretrain.train.evaluate import Scores, evaluate
+from vidpretrain.train.loop import Outcome, run_loop
+from vidpretrain.train.metrics import MetricsWriter, Progress
+from vidpretrain.train.plan import Plan, make_plan
+from vidpretrain.train.state import TrainState, create_state
+
+RESULT = "result.json"
+RESULTS = "results.json"
+
+# Streams of a run's randomness, all derived from its seed.
+_INIT_STREAM, _STEP_STREAM = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished stage came to.
+
+    Attributes:
+        name: of the stage.
+        network: the network's spec.
+        top1: on the test set, percent.
+        top5: on the test set, percent.
+        images_seen: frames that training has shown the network, those of the stages that its
+            weights come from included.
+        images_pretrained: the part of `images_seen` that those stages had.
+        seconds: of this stage's training and tests, interruptions left out.
+        steps: taken.
+        seed: of the run.
+    """
+
+    name: str
+    network: str
+    top1: float
+    top5: float
+    images_seen: int
+    images_pretrained: int
+    seconds: float
+    steps: int
+    seed: int
+
+
+def run_stages(stages: Mapping[str, Mapping[str, Any]], workdir: Path) -> list[Result]:
+    """Run every stage that is not finished, in order.
+
+    All stages are planned before the first one runs, so that a mistake in the last one is found
+    at once.
+
+    Args:
+        stages: configurations as nested dicts, by name; the fields are those of `config.base`.
+        workdir: the run's folder.
+
+    Returns:
+        The results of all stages; `WORKDIR/results.json` holds them too.
+
+    Raises:
+        vidpretrain.train.plan.PlanError: a configuration that cannot be run.
+        vidpretrain.convert.folder.CheckpointError: a checkpoint cannot be written or read.
+        vidpretrain.train.loop.TrainingError: training cannot go on.
+    """
+    plans = [make_plan(name, config) for name, config in stages.items()]
+    results: dict[str, Result] = {}
+    for plan in plans:
+        done = workdir / plan.name / RESULT
+        if done.exists():
+            results[plan.name] = Result(**json.loads(done.read_text(encoding="utf-8")))
+            _say(f"{plan.name}: finished before, top-1 {results[plan.name].top1:.2f} %")
+            continue
+        results[plan.name] = result = _run_stage(plan, workdir, results)
+        if jax.process_index() == 0:
+            write_json(done, dataclasses.asdict(result))
+            write_json(
+                workdir / RESULTS, {"runs": [dataclasses.asdict(r) for r in results.values()]}
+            )
+    return list(results.values())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _run_stage(plan: Plan, workdir: Path, earlier: Mapping[str, Result]) -> Result:
+    config = plan.config
+    source = config["init"]["source"]
+    seen_before = earlier[source].images_seen if source in earlier else 0
+    # An earlier stage's name means that stage's newest checkpoint.
+    checkpoint = str(workdir / source) if source in earlier else source
+    outcome = _train(plan, workdir / plan.name, checkpoint)
+    scores = outcome.scores.metrics()
+    return Result(
+        name=plan.name,
+        network=config["model"]["name"],
+        top1=scores["top1"],
+        top5=scores["top5"],
+        images_seen=seen_before + plan.budget.images(plan.cadence.total),
+        images_pretrained=seen_before,
+        seconds=outcome.seconds,
+        steps=plan.cadence.total,
+        seed=config["seed"],
+    )
+
+
+def _train(plan: Plan, folder: Path, checkpoint: str) -> Outcome:
+    config, mesh = plan.config, plan.mesh
+    key = jax.random.key(config["seed"])
+    store = CheckpointStore(
+        folder / STEPS,
+        keep_last=config["checkpoint"]["keep"],
+        level=config["checkpoint"]["verify"],
+    )
+    state, card = _first_state(plan, key, checkpoint, folder, store)
+    start = int(state.step)
+
+    pixels = {name: tuple(values) for name, values in config["pixels"].items()}
+    replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
+    train_step = jax.jit(
+        step.make_train_step(
+            plan.model,
+            plan.optimizer,
+            plan.schedule,
+            **pixels,
+            **config["loss"],
+            ema_decay=config["ema_decay"],
+        ),
+        in_shardings=(replicated, sharded, replicated),
+        out_shardings=replicated,
+        donate_argnums=0,
+    )
+    eval_step = jax.jit(
+        step.make_eval_step(plan.model, **pixels),
+        in_shardings=(replicated, sharded),
+        out_shardings=sharded,
+    )
+
+    def test(state: TrainState) -> Scores:
+        return evaluate(
+            eval_step,
+            state.eval_variables,
+            _test_batches(plan),
+            mesh,
+            num_examples=len(plan.test_source),
+        )
+
+    first = jax.process_index() == 0
+    progress = Progress(plan.name, start_step=start, total_steps=plan.cadence.total)
+    writer = MetricsWriter(folder, start_step=start) if first else None
+    try:
+        return run_loop(
+            state,
+            cadence=plan.cadence,
+            train_step=train_step,
+            batches=_train_batches(plan, start),
+            evaluate=test,
+            key=jax.random.fold_in(key, _STEP_STREAM),
+            mesh=mesh,
+            store=store,
+            card=card,
+            writer=writer,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+        if writer is not None:
+            writer.close()
+
+
+def _first_state(
+    plan: Plan, key: jax.Array, checkpoint: str, folder: Path, store: CheckpointStore
+) -> tuple[TrainState, Card]:
+    """Return where training starts: at the newest sound step, or with initial weights."""
+    ema = plan.config["ema_decay"] > 0
+    replicated = parallel.replicated(plan.mesh)
+
+    def create(variables: Any) -> TrainState:
+        return create_state(variables, plan.optimizer, ema=ema)
+
+    if store.latest() is not None:
+        shapes = jax.eval_shape(lambda: create(plan.init(key)))
+        target = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), shapes
+        )
+        state, card = store.restore(target)
+        _say(f"{plan.name}: resumed at step {card.step} of {plan.cadence.total}")
+        return state, card
+
+    if checkpoint:
+        variables, report = convert.initialise(
+            checkpoint,
+            plan.config["model"]["name"],
+            num_classes=plan.num_classes,
+            frames=plan.frames,
+            size=plan.size_px,
+            init=plan.config["init"]["method"],
+            seed=plan.config["seed"],
+        )
+        write_json(folder / "report.json", report.to_dict())
+        _say(f"{plan.name}: {report.summary()}")
+    else:
+        variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
+    state = jax.jit(create, out_shardings=replicated)(variables)
+    return state, _make_card(plan)
+
+
+def _make_card(plan: Plan) -> Card:
+    pixels = plan.config["pixels"]
+    return Card(
+        name=plan.config["model"]["name"],
+        num_classes=plan.num_classes,
+        dtype=plan.config["model"]["dtype"],
+        mean=tuple(pixels["mean"]),
+        std=tuple(pixels["std"]),
+        frames=plan.frames,
+        size=plan.views.test_crops.size_px,
+        class_names=plan.train_source.class_names,
+        stage=plan.name,
+    )
+
+
+def _train_batches(plan: Plan, start: int) -> Iterator[Batch]:
+    return pipeline.train_batches(
+        plan.train_source,
+        plan.views.sampling,
+        plan.views.augmentation,
+        batch_size=plan.config["batch_size"],
+        seed=plan.config["seed"],
+        start_step=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **plan.config["input"],
+    )
+
+
+def _test_batches(plan: Plan) -> Iterator[Batch]:
+    return pipeline.eval_batches(
+        plan.test_source,
+        plan.views.sampling,
+        plan.views.test_crops,
+        batch_size=plan.config["test"]["batch_size"],
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **plan.config["input"],
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

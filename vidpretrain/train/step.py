@@ -1,0 +1,148 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One step of training and one of evaluation, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from vidpretrain.train import losses
+from vidpretrain.train.state import TrainState
+
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Metrics]]
+EvalStep = Callable[[Any, dict[str, jax.Array]], Metrics]
+
+
+def normalise(
+    video: jax.Array, mean: Sequence[float], std: Sequence[float], dtype: Any = jnp.float32
+) -> jax.Array:
+    """Bring uint8 pixels to the network's input.
+
+    Args:
+        video: uint8 `[B, T, H, W, C]`.
+        mean: per channel, in [0, 1].
+        std: per channel, in (0, 1].
+        dtype: of the result; the arithmetic is float32.
+
+    Returns:
+        `[B, T, H, W, C]`: `(video / 255 - mean) / std`.
+    """
+    shape = (1,) * (video.ndim - 1) + (-1,)
+    mean_array = jnp.asarray(mean, jnp.float32).reshape(shape)
+    std_array = jnp.asarray(std, jnp.float32).reshape(shape)
+    return ((video.astype(jnp.float32) / 255.0 - mean_array) / std_array).astype(dtype)
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    label_smoothing: float = 0.0,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """Return the pure function `(state, batch, key) -> (state, metrics)`.
+
+    A step whose loss or gradient is not finite leaves parameters, statistics, optimizer and
+    averages bit-unchanged; `state.step` moves on and `state.skipped` counts.
+
+    Args:
+        model: called as `model.apply(variables, clips, train=True, ...)`.
+        optimizer: updates the parameters.
+        schedule: the optimizer's learning rate, for the metrics.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        label_smoothing: see `losses.cross_entropy`.
+        ema_decay: of the moving averages, in [0, 1); used when the state keeps them.
+
+    Returns:
+        The step. `batch` is a dict of `video`, `label` and `mask`; `key` is the run's JAX key,
+        from which the step derives its own. Metrics are float32 scalars: `loss`, `top1` (both of
+        this batch), `grad_norm` (before clipping), `lr`, `skipped` (in a row).
+    """
+
+    def loss_fn(
+        params: Any, batch_stats: Any, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalise(batch["video"], mean, std),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        loss = losses.cross_entropy(logits, batch["label"], smoothing=label_smoothing)
+        return loss.mean(), (logits, updated.get("batch_stats", {}))
+
+    def step(
+        state: TrainState, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        dropout_key = jax.random.fold_in(key, state.step)
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (logits, batch_stats)), grads = grad_fn(
+            state.params, state.batch_stats, batch, dropout_key
+        )
+        grad_norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(
+                {"params": params, "batch_stats": batch_stats}, ema, 1.0 - ema_decay
+            )
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        old = (state.params, state.batch_stats, state.opt_state, state.ema)
+        params, batch_stats, opt_state, ema = jax.tree.map(
+            lambda new, kept: jnp.where(finite, new, kept),
+            (params, batch_stats, opt_state, ema),
+            old,
+        )
+        metrics = {
+            "loss": loss,
+            "top1": jnp.mean(jnp.argmax(logits, -1) == batch["label"]),
+            "grad_norm": grad_norm,
+            "lr": jnp.asarray(schedule(state.step), jnp.float32),
+            "skipped": jnp.where(finite, 0, state.skipped + 1).astype(jnp.float32),
+        }
+        new_state = state.replace(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
+            skipped=jnp.where(finite, 0, state.skipped + 1),
+        )
+        return new_state, metrics
+
+    return step
+
+
+def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> EvalStep:
+    """Return the pure function `(variables, batch) -> probabilities`.
+
+    Args:
+        model: called as `model.apply(variables, clips, train=False)`.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+
+    Returns:
+        The step; its result is a dict of `probs` float32 `[B, classes]` and `loss` float32 `[B]`.
+    """
+
+    def step(variables: Any, batch: dict[str, jax.Array]) -> Metrics:
+        logits = model.apply(variables, normalise(batch["video"], mean, std), train=False)
+        return {
+            "probs": jax.nn.softmax(logits.astype(jnp.float32)),
+            "loss": losses.cross_entropy(logits, batch["label"]),
+        }
+
+    return step
