@@ -350,6 +350,44 @@ class Convolution:
 
 
 @dataclasses.dataclass(frozen=True)
+class PointwiseFirst:
+    """Builds `PointwiseThen`: a 1x1x1 convolution and another one (interaction-preserved CSN).
+
+    Attributes:
+      then: Builder of the second convolution.
+    """
+
+    then: Convolution
+
+    owns_norm: ClassVar[bool] = False
+
+    def build(self, site: ConvSite, name: str) -> PointwiseThen:
+        """Return the pair of convolutions for a site."""
+        return PointwiseThen(site, self.then, name=name)
+
+
+class PointwiseThen(nn.Module):
+    """A 1x1x1 convolution, then another one, with nothing between them.
+
+    Submodules: `pointwise`, `then`.
+
+    References:
+      Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
+      Figure 2 (b).
+    """
+
+    site: ConvSite
+    then: Convolution
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Map `[B, T, H, W, I]` to `[B, T', H', W', O]`."""
+        point = dataclasses.replace(self.site, kernel=(1, 1), strides=(1, 1, 1))
+        x = Convolution().build(point, "pointwise")(x, train)
+        return self.then.build(self.site, "then")(x, train)
+
+
+@dataclasses.dataclass(frozen=True)
 class FactorizedConvolution:
     """Builds a `FactorizedConv`, the (2+1)D convolution.
 

@@ -10,6 +10,9 @@ image network applied to each frame.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -17,6 +20,7 @@ import jax
 from vidpretrain import ops
 from vidpretrain.models import layers
 from vidpretrain.models.layers import ConvBuilder, Convolution, Norm, Replacement, Triple
+from vidpretrain.models.settings import ConvKind, Settings, sts_option
 
 # An image network's own convolution.
 PLAIN = Convolution()
@@ -299,3 +303,236 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> tuple[tuple[float, 
         tuple(rate * (start + block) / last for block in range(depth))
         for start, depth in zip(starts, depths, strict=True)
     )
+
+
+def slowonly(
+    settings: Settings,
+    *,
+    depth: int = 50,
+    conv: ConvKind = "conv3d",
+    ratio: tuple[int, int] | None = None,
+    static: ops.Static | None = None,
+) -> ResNet:
+    """Build SlowOnly: a ResNet whose stages 3 and 4 start their bottlenecks with a 3x1x1.
+
+    References:
+      Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, Table 1 (slow
+      pathway). ResNet50-3x1x1 of STS, Table 5.
+    """
+    depths = BOTTLENECK_DEPTHS[depth]
+    temporal = Convolution(settings.temporal(3), sts=sts_option(conv, ratio, static))
+    blocks = layers.select_blocks(depths, stages=(3, 4))
+    return ResNet(
+        depths=depths,
+        replacements=(Replacement(temporal, ("conv1",), blocks),),
+        **common_fields(settings),
+    )
+
+
+def csn(
+    settings: Settings,
+    *,
+    depth: int = 50,
+    mode: Literal["ir", "ip"] = "ir",
+    conv: ConvKind = "conv3d",
+    ratio: tuple[int, int] | None = None,
+    static: ops.Static | None = None,
+    temporal_strides: tuple[int, int, int, int] = (1, 1, 1, 1),
+) -> ResNet:
+    """Build a channel-separated network: every 3x3 becomes a channel-wise 3x3x3.
+
+    `mode=ir` (interaction-reduced) replaces it; `mode=ip` (interaction-preserved) puts a 1x1x1
+    before it. The stem is a dense 3x7x7.
+
+    Note:
+      The released STS networks have no temporal stride; `temporal_strides=1+2+2+2` gives the
+      original networks', as in mmaction2's zoo.
+
+    References:
+      Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
+      section 3.3. ResNet50-3x3x3 of STS, Table 5.
+    """
+    depths = BOTTLENECK_DEPTHS[depth]
+    channelwise = Convolution(
+        settings.temporal(3), channelwise=True, sts=sts_option(conv, ratio, static)
+    )
+    builder = channelwise if mode == "ir" else layers.PointwiseFirst(channelwise)
+    return ResNet(
+        depths=depths,
+        stem=Stem(conv=Convolution(settings.temporal(3))),
+        replacements=(Replacement(builder, ("conv2",), layers.select_blocks(depths)),),
+        temporal_strides=temporal_strides,
+        **common_fields(settings, epsilon=1e-3),
+    )
+
+
+def r2plus1d(
+    settings: Settings,
+    *,
+    depth: int = 34,
+    conv: ConvKind = "conv3d",
+    ratio: tuple[int, int] | None = None,
+    static: ops.Static | None = None,
+    temporal_strides: tuple[int, int, int, int] = (1, 1, 1, 1),
+) -> ResNet:
+    """Build R(2+1)D: a ResNet of basic blocks with every convolution factorised.
+
+    Note:
+      As in the released STS networks, a max pool follows the stem, the stem's middle channels
+      follow the formula too (83), and there is no temporal stride; `temporal_strides=1+2+2+2`
+      gives the original networks', as in mmaction2's zoo.
+
+    References:
+      Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
+      section 3.5 and Table 1.
+    """
+    depths = BASIC_DEPTHS[depth]
+    factorized = layers.FactorizedConvolution(settings.temporal(3), sts_option(conv, ratio, static))
+    positions = ("conv1", "conv2", "shortcut")
+    return ResNet(
+        kind="basic",
+        depths=depths,
+        stem=Stem(conv=factorized),
+        replacements=(Replacement(factorized, positions, layers.select_blocks(depths)),),
+        temporal_strides=temporal_strides,
+        **common_fields(settings, epsilon=1e-3),
+    )
+
+
+def image_resnet(settings: Settings, *, depth: int = 50, default_dropout: float = 0.0) -> ResNet:
+    """Build an image ResNet, applied to each frame; the logits of a clip are its frames' mean.
+
+    References:
+      He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1.
+      Wang et al., Temporal Segment Networks, ECCV 2016, equation 1 with the mean as consensus.
+    """
+    basic = depth in BASIC_DEPTHS
+    return ResNet(
+        kind="basic" if basic else "bottleneck",
+        depths=BASIC_DEPTHS[depth] if basic else BOTTLENECK_DEPTHS[depth],
+        average="logits",
+        **common_fields(settings, default_dropout=default_dropout),
+    )
+
+
+def resnet(
+    settings: Settings,
+    *,
+    block: Literal["basic", "bottleneck"] = "bottleneck",
+    depths: tuple[int, ...] = (1, 1, 1, 1),
+    width: int = 16,
+    kernel: Literal["1x1x1", "3x1x1", "3x3x3", "2plus1d"] = "3x1x1",
+    temporal_stages: tuple[int, ...] | None = None,
+    temporal_strides: tuple[int, ...] | None = None,
+    stem_temporal: int = 1,
+    stem_kernel: int = 7,
+    stem_stride: int = 2,
+    stem_pool: bool = True,
+    conv: ConvKind = "conv3d",
+    ratio: tuple[int, int] | None = None,
+    static: ops.Static | None = None,
+) -> ResNet:
+    """Build a residual network of any size.
+
+    Args:
+      settings: What every network takes.
+      block: Kind of block.
+      depths: Blocks of each stage.
+      width: Channels of the stem and of the first stage's 3x3 convolutions.
+      kernel: What makes it a video network: nothing (`1x1x1`), a `3x1x1` in place of a
+        bottleneck's first 1x1 (SlowOnly), a channel-wise `3x3x3` in place of its 3x3 (CSN), or
+        `2plus1d` in place of every 3x3 and shortcut (R(2+1)D).
+      temporal_stages: Stages that get it; None means all.
+      temporal_strides: Of each stage; None means 1 everywhere.
+      stem_temporal: Temporal kernel size of the stem.
+      stem_kernel: Spatial kernel size of the stem.
+      stem_stride: Spatial stride of the stem.
+      stem_pool: Whether a max pool of stride 2 follows the stem.
+      conv: `conv3d`, or `sts` to compute the temporal convolutions of the stages as STS.
+      ratio: Option of `sts`.
+      static: Option of `sts`.
+
+    Raises:
+      ValueError: The kernel does not fit the block, or numbers per stage do not fit `depths`.
+    """
+    strides = (1,) * len(depths) if temporal_strides is None else temporal_strides
+    if len(strides) != len(depths):
+        raise ValueError(
+            f"temporal_strides gives {len(strides)} numbers for the {len(depths)} stages of depths"
+        )
+    if block == "basic" and kernel in ("3x1x1", "3x3x3"):
+        raise ValueError(
+            f"kernel={kernel} stands for a convolution of bottlenecks; with block=basic take "
+            "kernel=2plus1d or kernel=1x1x1"
+        )
+    temporal = settings.temporal(3)
+    sts = sts_option(conv, ratio, static)
+    blocks = layers.select_blocks(depths, stages=temporal_stages)
+    replacements: dict[str, tuple[Replacement, ...]] = {
+        "1x1x1": (),
+        "3x1x1": (Replacement(Convolution(temporal, sts=sts), ("conv1",), blocks),),
+        "3x3x3": (Replacement(Convolution(temporal, True, sts), ("conv2",), blocks),),
+        "2plus1d": (
+            Replacement(
+                layers.FactorizedConvolution(temporal, sts),
+                ("conv1", "conv2", "shortcut"),
+                blocks,
+            ),
+        ),
+    }
+    return ResNet(
+        kind=block,
+        depths=depths,
+        width=width,
+        stem=Stem(
+            width,
+            (stem_kernel, stem_kernel),
+            (1, stem_stride, stem_stride),
+            Convolution(settings.temporal(stem_temporal)),
+            stem_pool,
+        ),
+        replacements=replacements[kernel],
+        temporal_strides=strides,
+        **common_fields(settings),
+    )
+
+
+def common_fields(
+    settings: Settings, epsilon: float = 1e-5, default_dropout: float = 0.5
+) -> dict[str, Any]:
+    """Return the fields of a `ResNet` that follow from the settings alone.
+
+    Args:
+      settings: What every network takes.
+      epsilon: Of the network's batch norms.
+      default_dropout: The network's own rate.
+    """
+    return {
+        "num_classes": settings.num_classes,
+        "dropout": settings.dropout_or(default_dropout),
+        "drop_path": settings.drop_path,
+        "remat": settings.remat,
+        "norm": settings.norm(epsilon),
+        "dtype": settings.dtype,
+    }
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": resnet,
+    "slowonly50": partial(slowonly, depth=50),
+    "slowonly101": partial(slowonly, depth=101),
+    "resnet50_3x1x1": partial(slowonly, depth=50),
+    "csn50": partial(csn, depth=50),
+    "csn101": partial(csn, depth=101),
+    "csn152": partial(csn, depth=152),
+    "resnet50_3x3x3": partial(csn, depth=50, mode="ir"),
+    "r2plus1d18": partial(r2plus1d, depth=18),
+    "r2plus1d34": partial(r2plus1d, depth=34),
+    "resnet18": partial(image_resnet, depth=18, default_dropout=0.0),
+    "resnet34": partial(image_resnet, depth=34, default_dropout=0.0),
+    "resnet50": partial(image_resnet, depth=50, default_dropout=0.0),
+    "resnet101": partial(image_resnet, depth=101, default_dropout=0.0),
+    "resnet152": partial(image_resnet, depth=152, default_dropout=0.0),
+    "tsn50": partial(image_resnet, depth=50, default_dropout=0.5),
+    "tsn101": partial(image_resnet, depth=101, default_dropout=0.5),
+}
