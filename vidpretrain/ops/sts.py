@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -66,7 +67,9 @@ def sts_conv(
         equation 2, Appendix A and B.2, Table 10.
     """
     if static not in get_args(Static):
-        raise ValueError(f"static must be one of {get_args(Static)}, got {static!r}")
+        close = difflib.get_close_matches(str(static), get_args(Static), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"static must be one of {get_args(Static)}, got {static!r}{hint}")
     kt, kh, kw, _, features = kernel.shape
     channels = x.shape[-1]
     if kt == 1 or ratio == (0, 1):
