@@ -23,7 +23,7 @@ __all__ = ["__version__", "load", "read_card"]
 
 
 def load(
-    path: str | os.PathLike[str], which: str | int = "latest", *, ema: bool = False
+    path: str | os.PathLike[str], which: str | int = "latest", *, ema: bool | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Open a checkpoint: the network and its weights, without the config that made them.
 
@@ -31,7 +31,8 @@ def load(
         path: a checkpoint's folder, a folder of steps, a stage's folder, or a working folder with
             one stage; local or remote (`gs://...`).
         which: of several steps: `latest`, `best`, or a step's number.
-        ema: take the moving average of the weights in place of the weights.
+        ema: whether to take the moving averages in place of the weights as trained; None takes
+            them where training kept them.
 
     Returns:
         The network and its variables (`params`, `batch_stats`; NumPy arrays);

@@ -214,26 +214,31 @@ def read_card(path: PathLike) -> Card:
         raise CheckpointError(f"Cannot read the card {file}: {error}.") from error
 
 
-def read_variables(path: PathLike, ema: bool = False) -> tree.Nested:
+def read_variables(path: PathLike, ema: bool | None = None) -> tree.Nested:
     """Read a network's variables from a checkpoint folder, as NumPy arrays.
 
     Args:
         path: the checkpoint's folder.
-        ema: take the exponential moving average of the weights in place of the weights.
+        ema: whether to take the exponential moving averages in place of the weights as trained;
+            None takes them where training kept them, as its tests do.
 
     Returns:
         `{'params': ..., 'batch_stats': ...}`, without what else training keeps.
 
     Raises:
-        CheckpointError: it holds no weights, or no average of them.
+        CheckpointError: it holds no weights, or no averages of them.
     """
-    collections = ("ema", "batch_stats") if ema else ("params", "batch_stats")
-    arrays = tree.read_tree(
-        epath.Path(path) / STATE, keep=lambda name: name.split("/")[0] in collections
-    )
-    if collections[0] not in arrays:
-        raise CheckpointError(f"{path} holds no {collections[0]!r}.")
-    return {"params": arrays.pop(collections[0]), **arrays}
+    state = epath.Path(path) / STATE
+    has_ema = any(name.startswith("ema/") for name in tree.stored_leaves(state))
+    if ema and not has_ema:
+        raise CheckpointError(f"{path} holds no moving averages; take the weights as trained.")
+    prefix = "ema/" if has_ema and ema is not False else ""
+    wanted = tuple(f"{prefix}{collection}/" for collection in ("params", "batch_stats"))
+    arrays = tree.read_tree(state, keep=lambda name: name.startswith(wanted))
+    variables = arrays.get("ema", {}) if prefix else arrays
+    if "params" not in variables:
+        raise CheckpointError(f"{path} holds no weights.")
+    return variables
 
 
 # --- finding one -----------------------------------------------------------------------------
