@@ -87,6 +87,8 @@ class ConvSite:
       kernel: Spatial kernel size `(KH, KW)` of the convolution that an image network has here.
       strides: `(ST, SH, SW)`.
       groups: Channel groups of the image network's convolution.
+      padding: Zeros on both sides of `(T, H, W)`; None is half the kernel. A place with a padding
+        of its own (Inception's reductions) takes plain convolutions only.
       index: `Replacement.index` of this place, which counts blocks first and positions within
         them second (for schemes that vary by layer, such as dilation 1, 2, 3).
       norm: Options for batch norms inside the convolution.
@@ -97,6 +99,7 @@ class ConvSite:
     kernel: tuple[int, int] = (3, 3)
     strides: Triple = (1, 1, 1)
     groups: int = 1
+    padding: Triple | None = None
     index: int = 0
     norm: Norm = Norm()
     dtype: str = "float32"
@@ -187,7 +190,8 @@ class Conv(nn.Module):
       kernel_size: `(KT, KH, KW)`.
       strides: `(ST, SH, SW)`.
       groups: Channel groups; `features` makes it channel-wise.
-      dilation: `(DT, DH, DW)`; padding is `dilation * (K - 1) // 2` on both sides of each axis.
+      padding: Zeros on both sides of `(T, H, W)`; None is `dilation * (K - 1) // 2`. Not for STS.
+      dilation: `(DT, DH, DW)`.
       use_bias: Whether a bias is added.
       sts: Read the kernel as an STS convolution. Needs a temporal kernel (`KT x 1 x 1`) or a
         channel-wise one; a kernel without temporal extent (KT = 1) has nothing to split.
@@ -198,6 +202,7 @@ class Conv(nn.Module):
     kernel_size: Triple
     strides: Triple = (1, 1, 1)
     groups: int = 1
+    padding: Triple | None = None
     dilation: Triple = (1, 1, 1)
     use_bias: bool = False
     sts: STS | None = None
@@ -223,7 +228,12 @@ class Conv(nn.Module):
         try:
             if self.sts is None:
                 y = ops.conv3d(
-                    x, kernel, strides=self.strides, groups=self.groups, dilation=self.dilation
+                    x,
+                    kernel,
+                    strides=self.strides,
+                    padding=self.padding,
+                    groups=self.groups,
+                    dilation=self.dilation,
                 )
             else:
                 y = ops.sts_conv(
@@ -343,6 +353,7 @@ class Convolution:
             (self.temporal, *site.kernel),
             site.strides,
             groups=site.features if self.channelwise else site.groups,
+            padding=site.padding,
             sts=self.sts,
             dtype=site.dtype,
             name=name,
@@ -351,7 +362,7 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class PointwiseFirst:
-    """Builds `PointwiseThen`: a 1x1x1 convolution and another one (interaction-preserved CSN).
+    """Builds a `PointwiseThen`: a 1x1x1 convolution before another one.
 
     Attributes:
       then: Builder of the second convolution.
@@ -367,13 +378,13 @@ class PointwiseFirst:
 
 
 class PointwiseThen(nn.Module):
-    """A 1x1x1 convolution, then another one, with nothing between them.
+    """A 1x1x1 convolution with norm, then another convolution: interaction-preserved CSN.
 
-    Submodules: `pointwise`, `then`.
+    Submodules: `pointwise` (a `ConvNorm` without activation), `then`.
 
     References:
       Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
-      Figure 2 (b).
+      Figure 2 (b); norm without activation as in mmaction2's networks.
     """
 
     site: ConvSite
@@ -383,7 +394,7 @@ class PointwiseThen(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Map `[B, T, H, W, I]` to `[B, T', H', W', O]`."""
         point = dataclasses.replace(self.site, kernel=(1, 1), strides=(1, 1, 1))
-        x = Convolution().build(point, "pointwise")(x, train)
+        x = ConvNorm(point, activation=None, name="pointwise")(x, train)
         return self.then.build(self.site, "then")(x, train)
 
 
