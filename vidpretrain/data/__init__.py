@@ -1,2 +1,33 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
+"""From files to batches: sources, frame sampling, crops, and the stream of batches.
+
+A *source* gives labelled clips by random access, a *sampling* chooses frames, an *augmentation*
+or *crops* cut them, and a stream reads ahead:
+
+    source = make_source("moving_digits", split="train", seed=0)
+    views = make_views(source, frames=8, stride=2, crop="shifted", size_px=32)
+    with train_batches(
+        source, views.sampling, views.augmentation, batch_size=64, seed=0
+    ) as batches:
+        batch = next(batches)
+"""
+
+from vidpretrain.data.batch import PADDING, Batch
+from vidpretrain.data.catalog import make_source, source_names
+from vidpretrain.data.pipeline import BatchStream, eval_batches, train_batches
+from vidpretrain.data.source import Source
+from vidpretrain.data.views import Views, make_views
+
+__all__ = [
+    "PADDING",
+    "Batch",
+    "BatchStream",
+    "Source",
+    "Views",
+    "eval_batches",
+    "make_source",
+    "make_views",
+    "source_names",
+    "train_batches",
+]

@@ -136,10 +136,12 @@ class Digits:
 
     @property
     def num_classes(self) -> int:
+        """Return 10, times the number of motions that are told apart."""
         return len(self.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """Return names such as "3", or "3 left" where digits move."""
         if not self.motions:
             return tuple(str(digit) for digit in range(NUM_DIGITS))
         return tuple(
@@ -163,9 +165,11 @@ class Digits:
         return self.num_clips
 
     def num_frames(self, example: int) -> int:
+        """Return the length of a clip; all have the same."""
         return self.clip_frames
 
     def label(self, example: int) -> int:
+        """Return the digit, or digit and motion as `4 * digit + motion`."""
         digit = int(self.digits[example % len(self.images)])
         if not self.motions:
             return digit
@@ -187,7 +191,7 @@ class Digits:
         if not 0 <= example < self.num_clips:
             raise IndexError(f"Example {example} of {self.num_clips} (from 0) does not exist.")
         times = np.asarray(indices, np.int64)
-        if times.size and not (0 <= times.min() and times.max() < self.clip_frames):
+        if times.size and (times.min() < 0 or times.max() >= self.clip_frames):
             raise IndexError(f"Frames {times.tolist()} asked of a clip of {self.clip_frames}.")
 
         scene, canvas_px = self.scene, self.scene.canvas_px
@@ -280,7 +284,7 @@ def moving_digits(
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def split_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images of one split, every class shared out in the same proportions.
 

@@ -16,23 +16,23 @@ class Source(Protocol):
     Frames are chosen before anything is decoded or rendered: `num_frames` is cheap, and
     `frames` makes only what it is asked for. Sources travel to worker processes, so they can be
     pickled, and they give the same bytes in every process.
-
-    Attributes:
-        num_classes: Number of classes.
-        class_names: Their names, by label.
-        flip_labels: The label of a clip's mirror image, by label of the clip; the identity where
-            mirroring keeps every class. None where mirroring makes something that is no class of
-            the data set, and flips are refused.
     """
 
     @property
-    def num_classes(self) -> int: ...
+    def num_classes(self) -> int:
+        """Return the number of classes."""
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes' names, by label."""
 
     @property
-    def flip_labels(self) -> tuple[int, ...] | None: ...
+    def flip_labels(self) -> tuple[int, ...] | None:
+        """Return the label of a clip's mirror image, by label of the clip.
+
+        It is the identity where mirroring keeps every class, and None where a mirror image may
+        be of no class at all, so that flips are refused.
+        """
 
     def __len__(self) -> int:
         """Return the number of examples."""

@@ -1,0 +1,62 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from vidpretrain.data.digits import Scene, moving_digits, stills
+from vidpretrain.data.source import Source
+from vidpretrain.suggest import closest
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A data set of the catalog.
+
+    Attributes:
+        make: Makes the source from split, seed and options.
+        options: Names of the keyword arguments that it takes.
+    """
+
+    make: Callable[..., Source]
+    options: tuple[str, ...]
+
+
+_SCENE = tuple(field.name for field in dataclasses.fields(Scene))
+_CATALOG = {
+    "moving_digits": _Entry(moving_digits, ("clip_frames", "num_clips", *_SCENE)),
+    "stills": _Entry(stills, ("num_clips", *_SCENE)),
+}
+
+
+def source_names() -> tuple[str, ...]:
+    """Return the names that `make_source` knows."""
+    return tuple(_CATALOG)
+
+
+def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Source:
+    """Make a source by its name.
+
+    Args:
+        name: One of `source_names()`.
+        split: Name of a part of the data set, such as "train".
+        seed: Seed of whatever is random in the data themselves.
+        **options: The data set's own options.
+
+    Raises:
+        ValueError: An unknown name, split or option, or an option's value is impossible.
+    """
+    if name not in _CATALOG:
+        raise ValueError(f"data.name={name!r}; {closest(name, _CATALOG)}")
+    entry = _CATALOG[name]
+    for option in options:
+        if option not in entry.options:
+            raise ValueError(
+                f"data.options.{option}: {name} has no such option; "
+                f"{closest(option, entry.options)}"
+            )
+    return entry.make(split, seed, **options)
