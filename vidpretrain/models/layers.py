@@ -485,6 +485,32 @@ class ConvNorm(nn.Module):
         return activate(x, self.activation)
 
 
+def place_unit(
+    site: ConvSite,
+    replacements: Sequence[Replacement],
+    stage: int,
+    block: int,
+    position: str,
+    activation: Activation = "relu",
+) -> ConvNorm:
+    """Return the unit named `position` of a block, plain or with the convolution put in there.
+
+    Args:
+      site: The place; its index is set here.
+      replacements: Convolutions put into the network; the first that covers the place is taken.
+      stage: Stage number, from 1.
+      block: Index in the stage, from 0.
+      position: Name of the unit in its block.
+      activation: What follows the norm.
+    """
+    for replacement in replacements:
+        index = replacement.index(stage, block, position)
+        if index is not None:
+            site = dataclasses.replace(site, index=index)
+            return ConvNorm(site, replacement.conv, activation, name=position)
+    return ConvNorm(site, activation=activation, name=position)
+
+
 class DropPath(nn.Module):
     """Stochastic depth: drops a whole residual branch, clip by clip, in training.
 

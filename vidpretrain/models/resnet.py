@@ -106,17 +106,10 @@ class ResidualBlock(nn.Module):
         activation: layers.Activation = "relu",
     ) -> layers.ConvNorm:
         """Return the block's convolution at `position`, with norm and activation."""
-        conv: ConvBuilder = PLAIN
-        index = 0
-        for replacement in self.replacements:
-            number = replacement.index(self.stage, self.block, position)
-            if number is not None:
-                conv, index = replacement.conv, number
-                break
-        site = layers.ConvSite(
-            features, kernel, strides, index=index, norm=self.norm, dtype=self.dtype
+        site = layers.ConvSite(features, kernel, strides, norm=self.norm, dtype=self.dtype)
+        return layers.place_unit(
+            site, self.replacements, self.stage, self.block, position, activation
         )
-        return layers.ConvNorm(site, conv, activation, name=position)
 
     def join(self, x: jax.Array, y: jax.Array, train: bool) -> jax.Array:
         """Add the branch `y` to the block's input `x`, projected if shapes differ."""
