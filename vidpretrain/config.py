@@ -24,7 +24,6 @@ import ast
 import difflib
 import importlib.util
 import inspect
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vidpretrain.suggest import closest
+
+_OVERRIDE = "--config."
 
 
 class ConfigError(ValueError):
@@ -46,7 +47,7 @@ def base() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "slowonly50"  # NAME[:option=value,...], see docs/networks.md
     config.model.num_classes = 0  # 0: as many as the data has
-    config.model.dropout = 0.0  # probability, before the classifier
+    config.model.dropout = None  # probability, before the classifier; None: the network's own
     config.model.dtype = "float32"  # of activations; parameters and statistics are float32
 
     config.init = ConfigDict()
@@ -182,41 +183,33 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
     return config
 
 
-def to_json(config: ConfigDict) -> str:
-    """Return a configuration as JSON text, keys in order of definition."""
-    return json.dumps(config.to_dict(), indent=2)
-
-
-def differences(
-    old: dict[str, Any], new: dict[str, Any], *, ignored: Sequence[str] = ()
-) -> list[str]:
-    """List the fields in which two configurations differ.
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """Return the overrides among a command line's remaining arguments.
 
     Args:
-        old: nested dict, as read from JSON.
-        new: nested dict.
-        ignored: fields (dotted, without the stage's name) that do not count, and all below them.
+        arguments: such as `["--config.finetune.seed=1"]`.
 
     Returns:
-        Lines such as "finetune.seed: 0 before, 1 now".
+        Such as `["finetune.seed=1"]`.
+
+    Raises:
+        ConfigError: an argument is none.
     """
-    before, now = dict(_flatten(old)), dict(_flatten(new))
-    lines = []
-    for field in sorted({*before, *now}):
-        tail = field.partition(".")[2]
-        if any(tail == name or tail.startswith(name + ".") for name in ignored):
-            continue
-        if before.get(field) != now.get(field):
-            lines.append(f"{field}: {before.get(field)!r} before, {now.get(field)!r} now")
-    return lines
+    for argument in arguments:
+        if not argument.startswith(_OVERRIDE) or "=" not in argument:
+            raise ConfigError(
+                f"unknown argument {argument!r}; give --config, --workdir, or "
+                f"{_OVERRIDE}STAGE.FIELD=VALUE"
+            )
+    return [argument.removeprefix(_OVERRIDE) for argument in arguments]
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+def _fields(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _fields(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, list(value) if isinstance(value, tuple) else value
+            yield prefix + key
 
 
 def _override(config: ConfigDict, override: str) -> None:
@@ -225,9 +218,9 @@ def _override(config: ConfigDict, override: str) -> None:
         raise ConfigError(f"override {override!r} has no value; write --config.{field}=VALUE")
     *sections, leaf = field.split(".")
     node = config
-    for depth, name in enumerate(sections):
+    for name in sections:
         if not isinstance(node, ConfigDict) or name not in node:
-            raise ConfigError(_unknown_field(config, ".".join(sections[: depth + 1]), node, name))
+            raise ConfigError(_unknown_field(config, field, node, name))
         node = node[name]
     if not isinstance(node, ConfigDict) or (node.is_locked and leaf not in node):
         raise ConfigError(_unknown_field(config, field, node, leaf))
@@ -241,8 +234,7 @@ def _unknown_field(config: ConfigDict, field: str, node: Any, name: str) -> str:
     if not isinstance(node, ConfigDict):
         return f"config.{field}: {field.rpartition('.')[0]} is a value, not a section"
     # The full name may be wrong only in its stage or section: look among all fields first.
-    everything = [path for path, _ in _flatten(config.to_dict())]
-    near = difflib.get_close_matches(field, everything, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(field, list(_fields(config)), n=1, cutoff=0.8)
     if near:
         return f"unknown field config.{field}; did you mean config.{near[0]}?"
     return f"unknown field config.{field}; {closest(name, node)}"

@@ -21,22 +21,25 @@ JSON_LINES = "metrics.jsonl"
 class MetricsWriter:
     """Appends metrics to `metrics.jsonl` and to TensorBoard event files in a folder.
 
-    A line of `metrics.jsonl` is `{"step": 120, "train/loss": 1.2, ...}`. Lines of steps after
-    `start_step` are dropped when the file is opened: a resumed run takes those steps again.
+    A line of `metrics.jsonl` is `{"step": 120, "images": 7680, "train/loss": 1.2, ...}`. Lines of
+    steps after `start_step` are dropped when the file is opened: a resumed run takes those steps
+    again.
     """
 
-    def __init__(self, folder: Path, *, start_step: int = 0) -> None:
+    def __init__(self, folder: Path, *, images_per_step: int, start_step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / JSON_LINES
-        _drop_after(self._path, start_step)
-        self._lines = self._path.open("a", encoding="utf-8")
+        self._images_per_step = images_per_step
+        path = folder / JSON_LINES
+        _drop_after(path, start_step)
+        self._lines = path.open("a", encoding="utf-8")
         self._board = tensorboardX.SummaryWriter(
             str(folder / "tensorboard"), purge_step=start_step + 1 if start_step else None
         )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one record; it is on its way to the disk when this returns."""
-        self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
+        record = {"step": step, "images": step * self._images_per_step, **metrics}
+        self._lines.write(json.dumps(record) + "\n")
         self._lines.flush()
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
 from vidpretrain.train.state import TrainState, create_state
+from vidpretrain.train.workdirs import write_json
 
 RESULT = "result.json"
 RESULTS = "results.json"
@@ -71,25 +71,32 @@ class Result:
     seed: int
 
 
-def run_stages(stages: Mapping[str, Mapping[str, Any]], workdir: Path) -> list[Result]:
-    """Run every stage that is not finished, in order.
-
-    All stages are planned before the first one runs, so that a mistake in the last one is found
-    at once.
+def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
+    """Plan every stage before the first one runs, so that a mistake in the last is found at once.
 
     Args:
         stages: configurations as nested dicts, by name; the fields are those of `config.base`.
+
+    Raises:
+        vidpretrain.train.plan.PlanError: a configuration that cannot be run.
+    """
+    return [make_plan(name, config) for name, config in stages.items()]
+
+
+def run_stages(plans: Sequence[Plan], workdir: Path) -> list[Result]:
+    """Run every stage that is not finished, in order.
+
+    Args:
+        plans: of the stages.
         workdir: the run's folder.
 
     Returns:
         The results of all stages; `WORKDIR/results.json` holds them too.
 
     Raises:
-        vidpretrain.train.plan.PlanError: a configuration that cannot be run.
         vidpretrain.convert.folder.CheckpointError: a checkpoint cannot be written or read.
         vidpretrain.train.loop.TrainingError: training cannot go on.
     """
-    plans = [make_plan(name, config) for name, config in stages.items()]
     results: dict[str, Result] = {}
     for plan in plans:
         done = workdir / plan.name / RESULT
@@ -104,13 +111,6 @@ def run_stages(stages: Mapping[str, Mapping[str, Any]], workdir: Path) -> list[R
                 workdir / RESULTS, {"runs": [dataclasses.asdict(r) for r in results.values()]}
             )
     return list(results.values())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _run_stage(plan: Plan, workdir: Path, earlier: Mapping[str, Result]) -> Result:
@@ -177,7 +177,11 @@ def _train(plan: Plan, folder: Path, checkpoint: str) -> Outcome:
 
     first = jax.process_index() == 0
     progress = Progress(plan.name, start_step=start, total_steps=plan.cadence.total)
-    writer = MetricsWriter(folder, start_step=start) if first else None
+    writer = (
+        MetricsWriter(folder, images_per_step=plan.budget.images(1), start_step=start)
+        if first
+        else None
+    )
     try:
         return run_loop(
             state,
