@@ -51,12 +51,11 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
         ValueError: An unknown name, split or option, or an option's value is impossible.
     """
     if name not in _CATALOG:
-        raise ValueError(f"data.name={name!r}; {closest(name, _CATALOG)}")
+        raise ValueError(f"source.name={name!r}; {closest(name, _CATALOG)}")
     entry = _CATALOG[name]
     for option in options:
         if option not in entry.options:
             raise ValueError(
-                f"data.options.{option}: {name} has no such option; "
-                f"{closest(option, entry.options)}"
+                f"source.{option}: {name} has no such option; {closest(option, entry.options)}"
             )
     return entry.make(split, seed, **options)

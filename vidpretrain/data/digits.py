@@ -20,7 +20,6 @@ import dataclasses
 import enum
 import functools
 import math
-import zlib
 from collections.abc import Sequence
 
 import cv2
@@ -34,7 +33,7 @@ SPLIT_SHARES = {"train": 4, "validation": 1, "test": 1}
 trained on is never another run's test digit."""
 
 _FULL_INK = 16  # The grey levels of scikit-learn's digits run from 0 to 16.
-_FULL_COVERAGE = 127  # Times a difference of grey levels, within int16.
+_COVERAGE_BITS = 7  # Coverage runs from 0 to 128: times a difference of grey levels it fits int16.
 _NUM_NOISE_FIELDS = 64
 _SIDE_DRIFT = 0.25  # Most movement across the direction of motion, as a share of the speed.
 
@@ -105,7 +104,7 @@ def _check_range(name: str, value: tuple[float, float], *, lowest: float, highes
 class Digits:
     """Rendered digits; a source (see `vidpretrain.data.source`).
 
-    Example `i` shows image `i % N` of the split's `N` images with motion `(i + i // N) % 4`, so
+    Example `i` shows image `i % N` of the split's `N` images with motion `(i % N + i // N) % 4`, so
     that any first `num_clips` have all classes in balance, and `4 N` have each image with each
     motion. Everything else of a clip is a pure function of (seed, split, i).
 
@@ -115,7 +114,7 @@ class Digits:
         motions: The motions that are told apart; empty for stills.
         clip_frames: Number of frames of every clip.
         num_clips: Number of clips.
-        split: Name of the split, part of the random key.
+        split: Name of the split, which has random numbers of its own.
         seed: Seed of everything but image and motion.
         scene: What the canvas looks like.
     """
@@ -195,7 +194,7 @@ class Digits:
             raise IndexError(f"Frames {times.tolist()} asked of a clip of {self.clip_frames}.")
 
         scene, canvas_px = self.scene, self.scene.canvas_px
-        rng = generator("digits", self.seed, zlib.crc32(self.split.encode()), example)
+        rng = generator(f"digits {self.split}", self.seed, example)
         side_px = round(canvas_px * rng.uniform(*scene.digit_scale))
         backdrop, ink = _draw_backdrop(scene, self.images, side_px, rng)
         coverage = _draw_digit(self.images[example % len(self.images)], side_px, scene, rng)
@@ -216,7 +215,8 @@ class Digits:
         return np.clip(video, 0, 255, out=video).astype(np.uint8)
 
     def _motion_index(self, example: int) -> int:
-        return (example + example // len(self.images)) % len(self.motions)
+        round_of_images, image = divmod(example, len(self.images))
+        return (image + round_of_images) % len(self.motions)
 
     def _heading(self, example: int) -> np.ndarray:
         if not self.motions:
@@ -326,7 +326,7 @@ def _draw_backdrop(
     """
     canvas_px = scene.canvas_px
     colour = rng.uniform(70.0, 185.0) + rng.uniform(-20.0, 20.0, size=3)
-    contrast = rng.uniform(*scene.contrast, size=3) * rng.choice((-1.0, 1.0))
+    contrast = rng.uniform(*scene.contrast, size=3) * (2 * rng.integers(2) - 1)
     ink = np.clip(colour + contrast, 0.0, 255.0).astype(np.int16)
     texture = rng.uniform(-scene.texture, scene.texture, size=(4, 4, 3)).astype(np.float32)
     backdrop = colour + cv2.resize(texture, (canvas_px, canvas_px), interpolation=cv2.INTER_LINEAR)
@@ -349,33 +349,40 @@ def _draw_digit(
 
 
 def _enlarge(image: np.ndarray, side_px: int, turn_deg: float) -> np.ndarray:
-    """Enlarge ink 0 to 16 to coverage 0 to 127, int16 `[side_px, side_px, 1]`, turned."""
-    scale = side_px / len(image)
-    cosine, sine = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
-    # From enlarged to original pixels: turn about the middle, then shrink. Pixel centres are at
-    # half integers, in both.
-    turn = np.array([[cosine, -sine], [sine, cosine]]) / scale
-    shift = len(image) / 2 - 0.5 - turn @ np.full(2, side_px / 2 - 0.5)
+    """Enlarge ink 0 to 16 to coverage 0 to 128, int16 `[side_px, side_px, 3]`, turned."""
+    # From enlarged to original pixels: turn about the middle, and shrink. Written out, for small
+    # matrices cost NumPy more than the pixels do. Pixel centres are at half integers, in both.
+    shrink = len(image) / side_px
+    cosine = shrink * math.cos(math.radians(turn_deg))
+    sine = shrink * math.sin(math.radians(turn_deg))
+    middle, old_middle = side_px / 2 - 0.5, len(image) / 2 - 0.5
+    matrix = np.array(
+        [
+            [cosine, -sine, old_middle - (cosine - sine) * middle],
+            [sine, cosine, old_middle - (sine + cosine) * middle],
+        ]
+    )
     coverage = cv2.warpAffine(
-        image.astype(np.float32) * (_FULL_COVERAGE / _FULL_INK),
-        np.column_stack([turn, shift]),
+        image.astype(np.float32) * ((1 << _COVERAGE_BITS) / _FULL_INK),
+        matrix,
         (side_px, side_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
     )
-    return coverage.astype(np.int16)[..., None]
+    # Once a channel: broadcasting over three of them would make the loops of NumPy that short.
+    return cv2.merge([coverage] * 3).astype(np.int16)
 
 
 def _blend(region: np.ndarray, coverage: np.ndarray, ink: np.ndarray) -> None:
     """Lay ink over a region, int16 `[h, w, 3]`, in place."""
-    region += coverage * (ink - region) // _FULL_COVERAGE
+    region += (coverage * (ink - region)) >> _COVERAGE_BITS
 
 
 @functools.lru_cache(maxsize=4)
 def _noise_fields(canvas_px: int, noise: float) -> np.ndarray:
-    """Return the fields that clips draw their noise from, int16 `[fields, H, W, 1]`.
+    """Return the fields that clips draw their noise from, int16 `[fields, H, W, 3]`.
 
     Drawing fresh noise for each frame would cost more than all the rest of the rendering.
     """
     rng = generator("digit noise", canvas_px)
-    fields = rng.normal(0.0, noise, size=(_NUM_NOISE_FIELDS, canvas_px, canvas_px, 1))
+    fields = rng.normal(0.0, noise, size=(_NUM_NOISE_FIELDS, canvas_px, canvas_px, 3))
     return np.round(fields).astype(np.int16)
