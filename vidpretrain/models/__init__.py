@@ -23,7 +23,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from vidpretrain.models import resnet, slowfast, x3d
+from vidpretrain.models import plugin, resnet, slowfast, x3d
 from vidpretrain.models.settings import Settings
 from vidpretrain.models.spec import closest, fit_option, format_spec, parse_spec
 
@@ -41,6 +41,7 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     **resnet.NETWORKS,
     **slowfast.NETWORKS,
     **x3d.NETWORKS,
+    **plugin.NETWORKS,
 }
 
 

@@ -505,7 +505,7 @@ def place_unit(
     """
     for replacement in replacements:
         index = replacement.index(stage, block, position)
-        if index is not None:
+        if index is not None and site.padding is None:
             site = dataclasses.replace(site, index=index)
             return ConvNorm(site, replacement.conv, activation, name=position)
     return ConvNorm(site, activation=activation, name=position)

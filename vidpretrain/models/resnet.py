@@ -392,19 +392,18 @@ def r2plus1d(
     )
 
 
-def image_resnet(settings: Settings, *, depth: int = 50, default_dropout: float = 0.0) -> ResNet:
+def image_resnet(settings: Settings, *, depth: int = 50) -> ResNet:
     """Build an image ResNet, applied to each frame; the logits of a clip are its frames' mean.
 
     References:
       He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1.
-      Wang et al., Temporal Segment Networks, ECCV 2016, equation 1 with the mean as consensus.
     """
     basic = depth in BASIC_DEPTHS
     return ResNet(
         kind="basic" if basic else "bottleneck",
         depths=BASIC_DEPTHS[depth] if basic else BOTTLENECK_DEPTHS[depth],
         average="logits",
-        **common_fields(settings, default_dropout=default_dropout),
+        **common_fields(settings, default_dropout=0.0),
     )
 
 
@@ -521,11 +520,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet50_3x3x3": partial(csn, depth=50, mode="ir"),
     "r2plus1d18": partial(r2plus1d, depth=18),
     "r2plus1d34": partial(r2plus1d, depth=34),
-    "resnet18": partial(image_resnet, depth=18, default_dropout=0.0),
-    "resnet34": partial(image_resnet, depth=34, default_dropout=0.0),
-    "resnet50": partial(image_resnet, depth=50, default_dropout=0.0),
-    "resnet101": partial(image_resnet, depth=101, default_dropout=0.0),
-    "resnet152": partial(image_resnet, depth=152, default_dropout=0.0),
-    "tsn50": partial(image_resnet, depth=50, default_dropout=0.5),
-    "tsn101": partial(image_resnet, depth=101, default_dropout=0.5),
+    "resnet18": partial(image_resnet, depth=18),
+    "resnet34": partial(image_resnet, depth=34),
+    "resnet50": partial(image_resnet, depth=50),
+    "resnet101": partial(image_resnet, depth=101),
+    "resnet152": partial(image_resnet, depth=152),
 }
