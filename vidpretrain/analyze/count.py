@@ -191,10 +191,10 @@ def find_operations(program: core.Jaxpr, scope: tuple[str, ...] = ()) -> Iterato
     """Yield every counted call of a traced program, those inside rematerialised parts included."""
     for equation in program.eqns:
         inner_scope = scope + tuple(filter(None, str(equation.source_info.name_stack).split("/")))
-        name = equation.params.get("name")
+        name = str(equation.params.get("name"))
         if name in NUM_KERNELS or name in COUNTED_ON_OUTPUT or name in COUNTED_ON_INPUT:
-            shapes = [operand.aval.shape for operand in equation.invars]
-            outputs = math.prod(equation.outvars[0].aval.shape)
+            shapes = [shape_of(operand) for operand in equation.invars]
+            outputs = math.prod(shape_of(equation.outvars[0]))
             kernels = shapes[1 : 1 + NUM_KERNELS.get(name, 0)]
             yield Operation(
                 name,
@@ -204,5 +204,13 @@ def find_operations(program: core.Jaxpr, scope: tuple[str, ...] = ()) -> Iterato
                 outputs,
             )
         else:
-            for inner in core.jaxprs_in_params(equation.params):
-                yield from find_operations(inner, inner_scope)
+            for inner in equation.params.values():
+                if isinstance(inner, core.ClosedJaxpr):
+                    yield from find_operations(inner.jaxpr, inner_scope)
+                elif isinstance(inner, core.Jaxpr):  # rematerialisation's
+                    yield from find_operations(inner, inner_scope)
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """Return the shape of a value in a traced program."""
+    return value.aval.shape

@@ -169,9 +169,9 @@ class CTStep(nn.Module):
                 strides = self.site.strides
                 y = self._spatial(x, strides, train) + self._temporal(x, strides, train)
             case "serial":
-                over_time, *over_space = self.site.strides
-                y = self._spatial(x, (1, *over_space), train)
-                y = self._temporal(y, (over_time, 1, 1), train)
+                frames, rows, columns = self.site.strides
+                y = self._spatial(x, (1, rows, columns), train)
+                y = self._temporal(y, (frames, 1, 1), train)
             case _:
                 y = ConvNorm(self.site, Convolution(self.site.kernel[0]), name="joint")(x, train)
         match self.excitation:

@@ -49,22 +49,20 @@ class Backbone:
 
 
 def _resnet(depth: int) -> Backbone:
-    if depth in resnet.BASIC_DEPTHS:
-        kind, depths = "basic", resnet.BASIC_DEPTHS[depth]
-        spatial, square = ("conv1", "conv2"), ("conv1",)
-    else:
-        kind, depths = "bottleneck", resnet.BOTTLENECK_DEPTHS[depth]
-        spatial, square = ("conv2",), ("conv2",)
+    basic = depth in resnet.BASIC_DEPTHS
+    depths = resnet.BASIC_DEPTHS[depth] if basic else resnet.BOTTLENECK_DEPTHS[depth]
 
     def make(settings: Settings, replacements: tuple[Replacement, ...]) -> nn.Module:
         return resnet.ResNet(
-            kind=kind,
+            kind="basic" if basic else "bottleneck",
             depths=depths,
             replacements=replacements,
             average="logits",
             **resnet.common_fields(settings),
         )
 
+    spatial = ("conv1", "conv2") if basic else ("conv2",)
+    square = ("conv1",) if basic else ("conv2",)
     return Backbone(make, depths, spatial, square, first=("conv1",))
 
 

@@ -39,11 +39,11 @@ class SeparableConv(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Map `[B, T, H, W, I]` to `[B, T', H', W', O]`."""
         site = self.site
-        over_time, *over_space = site.strides
+        frames, rows, columns = site.strides
         if self.arrangement == "parallel":
             strides = {"spatial": site.strides, "temporal": site.strides}
         else:
-            strides = {"spatial": (1, *over_space), "temporal": (over_time, 1, 1)}
+            strides = {"spatial": (1, rows, columns), "temporal": (frames, 1, 1)}
         spatial, temporal = (
             Conv(
                 site.features,
