@@ -217,7 +217,7 @@ def test_impossible_options_are_refused(options, message):
 
 
 def test_unknown_splits_are_refused():
-    with pytest.raises(ValueError, match="Split 'dev' .* allowed: train, validation, test"):
+    with pytest.raises(ValueError, match=r"Split 'dev' .* allowed: train, validation, test"):
         stills("dev")
 
 

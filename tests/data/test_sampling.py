@@ -123,7 +123,7 @@ def test_the_test_clip_of_segments_lies_in_the_middle():
 def test_a_short_video_can_be_refused():
     sampling = DenseWindow(8, 4, short=ShortVideo.REFUSE)
     assert sampling.centred(29).tolist() == [list(range(0, 29, 4))]
-    with pytest.raises(ValueError, match="8 frames with stride 4 span 29 frames, but .* has 28"):
+    with pytest.raises(ValueError, match=r"8 frames with stride 4 span 29 frames, but .* has 28"):
         sampling.centred(28)
     with pytest.raises(ValueError, match="Take fewer frames or a smaller stride"):
         sampling.draw(28, np.random.default_rng(0))

@@ -111,6 +111,7 @@ def make_views(
 
 
 def _short_video(word: str) -> ShortVideo:
-    if word not in list(ShortVideo):
-        raise ValueError(f"views.short={word!r}; {closest(word, list(ShortVideo))}")
+    allowed = [choice.value for choice in ShortVideo]
+    if word not in allowed:
+        raise ValueError(f"views.short={word!r}; {closest(word, allowed)}")
     return ShortVideo(word)
