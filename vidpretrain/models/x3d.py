@@ -118,12 +118,13 @@ class X3DStage(nn.Module):
 class X3D(nn.Module):
     """An X3D network.
 
-    Submodules: `stem`, `stage1` to `stage4`, `conv5`, `projection` (linear, no bias), `head`.
+    Submodules: `stem`, `stage1` to `stage4`, `conv5`, `projection` (linear), `head`.
 
     Attributes:
       depths: Blocks of each stage.
       stem_temporal: Temporal kernel size of the stem.
       conv: Builder of the blocks' channel-wise convolutions.
+      projection_bias: Whether the linear layer before the classifier has a bias.
       num_classes: Number of classes.
       dropout: Before the classifier.
       drop_path: Rate at the last block; it grows linearly from 0 at the first.
@@ -138,6 +139,7 @@ class X3D(nn.Module):
     depths: tuple[int, ...]
     stem_temporal: int
     conv: Convolution
+    projection_bias: bool = False
     num_classes: int = 400
     dropout: float = 0.5
     drop_path: float = 0.0
@@ -168,21 +170,26 @@ class X3D(nn.Module):
         )
         x = layers.ConvNorm(site, name="conv5")(x, train)
         x = ops.adaptive_avg_pool(x).squeeze((1, 2, 3))
-        x = ops.relu(Projection(PROJECTED, name="projection")(x))
+        x = ops.relu(Projection(PROJECTED, self.projection_bias, name="projection")(x))
         return layers.Classifier(self.num_classes, self.dropout, name="head")(x, train)
 
 
 class Projection(nn.Module):
-    """A linear layer without bias, in float32. Parameters: `kernel` `[C, features]`."""
+    """A linear layer in float32. Parameters: `kernel` `[C, features]`, `bias` if `use_bias`."""
 
     features: int
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map `[..., C]` to `[..., features]`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.normal(0.01), shape, jnp.float32)
-        return ops.dense(x.astype(jnp.float32), kernel)
+        y = ops.dense(x.astype(jnp.float32), kernel)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            y = y + bias[None]
+        return y
 
 
 def squeezed(features: int) -> int:
@@ -196,6 +203,7 @@ def x3d(
     settings: Settings,
     *,
     depth_factor: float = 2.2,
+    projection_bias: bool = False,
     conv: ConvKind = "conv3d",
     ratio: tuple[int, int] | None = None,
     static: ops.Static | None = None,
@@ -204,6 +212,10 @@ def x3d(
 
     XS, S and M are the same network at 4 x 160, 13 x 160 and 16 x 224 (frames x size); L is deeper,
     for 16 x 312.
+
+    Note:
+      The released image pre-training gives the linear layer before the classifier a bias, which
+      the video networks have not; `projection_bias=true` opens those files whole.
 
     References:
       Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
@@ -215,6 +227,7 @@ def x3d(
         conv=Convolution(
             settings.temporal(3), channelwise=True, sts=sts_option(conv, ratio, static)
         ),
+        projection_bias=projection_bias,
         num_classes=settings.num_classes,
         dropout=settings.dropout_or(0.5),
         drop_path=settings.drop_path,
