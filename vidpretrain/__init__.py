@@ -23,16 +23,21 @@ __all__ = ["__version__", "load", "read_card"]
 
 
 def load(
-    path: str | os.PathLike[str], which: str | int = "latest", *, ema: bool | None = None
+    path: str | os.PathLike[str],
+    which: str | int = "latest",
+    *,
+    ema: bool | None = None,
+    network: str | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Open a checkpoint: the network and its weights, without the config that made them.
 
     Args:
         path: a checkpoint's folder, a folder of steps, a stage's folder, or a working folder with
-            one stage; local or remote (`gs://...`).
+            one stage; or a `.safetensors`, `.npz` or `.pth`; local or remote (`gs://...`).
         which: of several steps: `latest`, `best`, or a step's number.
         ema: whether to take the moving averages in place of the weights as trained; None takes
             them where training kept them.
+        network: which network a file of another codebase holds, `NAME[:option=value,...]`.
 
     Returns:
         The network and its variables (`params`, `batch_stats`; NumPy arrays);
@@ -40,16 +45,13 @@ def load(
         tells the normalisation that the clips need.
 
     Raises:
-        vidpretrain.convert.folder.CheckpointError: there is no sound checkpoint at `path`.
+        vidpretrain.convert.CheckpointError: there is no sound checkpoint at `path`.
+        vidpretrain.convert.MismatchError: the file holds another network.
     """
     # Imported here, for `import vidpretrain` must cost next to nothing.
-    from vidpretrain.convert import folder
-    from vidpretrain.models import make_model
+    from vidpretrain.convert.transfer import open_model
 
-    checkpoint = folder.find_checkpoint(path, which)
-    card = folder.read_card(checkpoint)
-    model = make_model(card.name, num_classes=card.num_classes, dtype=card.dtype)
-    return model, folder.read_variables(checkpoint, ema=ema)
+    return open_model(path, which, ema=ema, network=network)
 
 
 def read_card(path: str | os.PathLike[str], which: str | int = "latest") -> Card:
@@ -60,8 +62,8 @@ def read_card(path: str | os.PathLike[str], which: str | int = "latest") -> Card
         which: as in `load`.
 
     Raises:
-        vidpretrain.convert.folder.CheckpointError: there is no sound checkpoint at `path`.
+        vidpretrain.convert.CheckpointError: there is no sound checkpoint at `path`, or no card.
     """
-    from vidpretrain.convert import folder
+    from vidpretrain.convert.source import find_card
 
-    return folder.read_card(folder.find_checkpoint(path, which))
+    return find_card(path, which)

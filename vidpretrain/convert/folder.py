@@ -38,6 +38,9 @@ STATE, CARD, MANIFEST = "state", "card.json", "manifest.json"
 STEPS = "checkpoints"
 """Name of the folder of steps in a stage's folder."""
 
+# What torchvision, mmaction2 and the released networks subtract and divide by.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 _FORMAT = 1
 _CHUNK_BYTES = 1 << 20
 
@@ -82,6 +85,16 @@ class Card:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     host: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def imagenet(cls, name: str, num_classes: int) -> Card:
+        """Describe somebody else's network: 8 frames of 224 x 224, normalised as ImageNet is."""
+        return cls(name, num_classes, IMAGENET_MEAN, IMAGENET_STD, frames=8, size=224)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """The shape `(T, H, W, C)` of a clip."""
+        return (self.frames, self.size, self.size, len(self.mean))
+
     def to_json(self) -> str:
         """Write the card as JSON."""
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
@@ -111,13 +124,16 @@ def _tuples(value: Any) -> Any:
 # --- one folder ------------------------------------------------------------------------------
 
 
-def write_checkpoint(path: PathLike, arrays: Any, card: Card) -> None:
+def write_checkpoint(
+    path: PathLike, arrays: Any, card: Card, texts: Mapping[str, str] | None = None
+) -> None:
     """Write a whole checkpoint at `path`, or nothing.
 
     Args:
         path: the folder to make; must not exist.
         arrays: a pytree, usually `{'params': ..., 'batch_stats': ...}`.
         card: what the arrays are.
+        texts: other text files to put beside them, by name.
 
     Raises:
         CheckpointError: `path` exists or cannot be written.
@@ -129,7 +145,7 @@ def write_checkpoint(path: PathLike, arrays: Any, card: Card) -> None:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         tree.write_tree(temporary / STATE, arrays)
-        seal(temporary, card)
+        seal(temporary, card, texts)
         publish(temporary, final)
     except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint {final}: {error}.") from error
@@ -148,16 +164,16 @@ def refuse_existing(path: PathLike) -> None:
         raise CheckpointError(f"{path} exists already. Choose another name or move it away.")
 
 
-def seal(folder: epath.Path, card: Card, extra: Mapping[str, str] | None = None) -> None:
+def seal(folder: epath.Path, card: Card, texts: Mapping[str, str] | None = None) -> None:
     """Put the card and then the manifest beside arrays that are on disk.
 
     Args:
         folder: has `state/`; every byte of it is forced to the disk first.
         card: what the arrays are.
-        extra: other text files to write, by name.
+        texts: other text files to write, by name.
     """
     _write_durably(folder / CARD, card.to_json().encode())
-    for name, text in (extra or {}).items():
+    for name, text in (texts or {}).items():
         _write_durably(folder / name, text.encode())
     files = {name: _entry(folder / name) for name in _list_files(folder)}
     _write_durably(folder / MANIFEST, _manifest_bytes(files))

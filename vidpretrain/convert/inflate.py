@@ -231,28 +231,28 @@ def inflate(
     values: dict[str, np.ndarray] = {}
     reports: list[LeafReport] = []
     problems = [f"{part!r} is no part of the network" for part in init.unknown_parts(wanted)]
+    unfit: set[str] = set()
     for name, leaf in wanted.items():
         try:
             value, report = _make(name, leaf, source, init, tap, rules)
         except _UnexplainedError as error:
             problems.append(str(error))
+            unfit.add(name)
             continue
         reports.append(report)
         if value is not None:
             values[name] = value
-    used = {report.source for report in reports}
-    renewed = {report.name for report in reports if report.action == "new"}
-    for name in sorted(set(source) - used):
-        if name in renewed or any(rule.unused and _matches(rule.unused, name) for rule in rules):
+    new = [report.name for report in reports if report.action == "new"]
+    for name in sorted(set(source) - unfit - {report.source for report in reports}):
+        if name in new or any(rule.unused and _matches(rule.unused, name) for rule in rules):
             reports.append(LeafReport(name, "unused", source[name].shape))
         else:
             problems.append(f"- {name}: {tree.describe(source[name])} has no place in the network")
     if problems:
         raise tree.MismatchError(
             "The checkpoint does not fit the network "
-            "(- in the checkpoint, + wanted by the network):\n" + "\n".join(problems)
+            f"(- in the checkpoint, + wanted by the network):\n{tree.shorten(problems)}"
         )
-    new = [report.name for report in reports if report.action == "new"]
     values |= draw(new) if new else {}
     return {name: values[name] for name in wanted}, Report(tuple(reports))
 
@@ -272,8 +272,7 @@ def _make(
         return None, LeafReport(name, "new", shape)
     origin = name if rule is None else _expand(rule, name)
     if origin not in source:
-        hint = tree.closest(origin, source)
-        raise _UnexplainedError(f"+ {name}: {tree.describe(leaf)} is missing.{hint}")
+        raise _UnexplainedError(f"+ {name}: {tree.describe(leaf)} is missing")
     given = source[origin]
     if not np.isfinite(given.astype(np.float32)).all():
         raise _UnexplainedError(f"- {origin}: {tree.describe(given)} is not finite (NaN or Inf)")

@@ -10,7 +10,7 @@ orbax reads it. Leaves are named by their path, joined with `/`: `params/stem/co
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from etils import epath
 Nested = dict[str, Any]
 """Nested dictionaries whose leaves are arrays."""
 
-_MAX_DIFF_LINES = 60
+_MAX_DIFF_LINES = 40
 
 
 class MismatchError(ValueError):
@@ -92,6 +92,11 @@ def diff(given: Mapping[str, str], wanted: Mapping[str, str]) -> str:
             lines.append(f"- {name}: {given[name]}")
         if name in wanted:
             lines.append(f"+ {name}: {wanted[name]}")
+    return shorten(lines)
+
+
+def shorten(lines: Sequence[str]) -> str:
+    """Join the lines of a diff; of a long one, only the beginning."""
     if len(lines) > _MAX_DIFF_LINES:
         lines = [*lines[:_MAX_DIFF_LINES], f"... and {len(lines) - _MAX_DIFF_LINES} more"]
     return "\n".join(lines)
