@@ -61,12 +61,12 @@ class DenseWindow:
 
     References:
         Feichtenhofer et al., SlowFast Networks, ICCV 2019, section 4: 10 clips in tests.
-        STS paper, section 4: frames x stride of 8x8, 32x2 and 13x6.
+        Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022:
+        frames x stride of 8x8, 32x2 and 13x6 on Kinetics.
 
     Note:
         MMAction2 counts `frames * stride` frames as the window, so that its last `stride - 1`
-        places are never used; here they are. The two choose the same frames where the video is
-        exactly that much longer.
+        places are never used; here they are. With stride 1 there is no difference.
     """
 
     frames: int

@@ -139,8 +139,8 @@ class ResizedCrop:
 
     Note:
         The released STS code first resizes the short side to 256 and then cuts. Here the
-        rectangle is cut from the frame as it is, which has the same distribution and saves one
-        interpolation.
+        rectangle is cut from the frame as it is, which but for rounding has the same
+        distribution, and saves one interpolation.
     """
 
     size_px: int
