@@ -20,11 +20,10 @@ def table(results: Sequence[Result]) -> str:
     Returns:
         One row a stage: test accuracy, images seen (those of pre-training and its own), seconds.
     """
-    header = ("stage", "network", "top-1 %", "top-5 %", "images seen", "of them before", "seconds")
+    header = ("stage", "top-1 %", "top-5 %", "images seen", "of them before", "seconds")
     rows = [
         (
             result.name,
-            result.network,
             f"{result.top1:.2f}",
             f"{result.top5:.2f}",
             f"{result.images_seen:,}",
@@ -36,9 +35,9 @@ def table(results: Sequence[Result]) -> str:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        # Names to the left, numbers to the right.
+        # The name to the left, numbers to the right.
         aligned = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return f"| {' | '.join(aligned)} |"

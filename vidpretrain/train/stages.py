@@ -145,7 +145,7 @@ def _train(plan: Plan, folder: Path, checkpoint: str) -> Outcome:
     state, card = _first_state(plan, key, checkpoint, folder, store)
     start = int(state.step)
 
-    pixels = {name: tuple(values) for name, values in config["pixels"].items()}
+    pixels: dict[str, Any] = {name: tuple(values) for name, values in config["pixels"].items()}
     replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
     train_step = jax.jit(
         step.make_train_step(
@@ -223,16 +223,19 @@ def _first_state(
 
     if checkpoint:
         variables, report = convert.initialise(
-            checkpoint,
             plan.config["model"]["name"],
             num_classes=plan.num_classes,
             frames=plan.frames,
             size=plan.size_px,
+            channels=len(plan.config["pixels"]["mean"]),
+            source=checkpoint,
             init=plan.config["init"]["method"],
             seed=plan.config["seed"],
         )
-        write_json(folder / "report.json", report.to_dict())
-        _say(f"{plan.name}: {report.summary()}")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(report.to_json(source=checkpoint), encoding="utf-8")
+        counts = ", ".join(f"{count} {action}" for action, count in report.counts().items())
+        _say(f"{plan.name}: leaves from {checkpoint}: {counts}")
     else:
         variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
     state = jax.jit(create, out_shardings=replicated)(variables)

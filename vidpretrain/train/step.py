@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -91,7 +92,7 @@ def make_train_step(
         (loss, (logits, batch_stats)), grads = grad_fn(
             state.params, state.batch_stats, batch, dropout_key
         )
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -113,7 +114,8 @@ def make_train_step(
             "lr": jnp.asarray(schedule(state.step), jnp.float32),
             "skipped": jnp.where(finite, 0, state.skipped + 1).astype(jnp.float32),
         }
-        new_state = state.replace(
+        new_state = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=params,
             batch_stats=batch_stats,
@@ -139,7 +141,8 @@ def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[flo
     """
 
     def step(variables: Any, batch: dict[str, jax.Array]) -> Metrics:
-        logits = model.apply(variables, normalise(batch["video"], mean, std), train=False)
+        clips = normalise(batch["video"], mean, std)
+        logits = cast(jax.Array, model.apply(variables, clips, train=False))
         return {
             "probs": jax.nn.softmax(logits.astype(jnp.float32)),
             "loss": losses.cross_entropy(logits, batch["label"]),

@@ -1,0 +1,64 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Scores: every example once, views averaged, whatever the batches."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidpretrain import parallel
+from vidpretrain.data.batch import Batch
+from vidpretrain.train.evaluate import Scores, evaluate
+
+
+def scores(probs, label):
+    n = len(label)
+    return Scores(np.float32(probs), np.int32(label), np.zeros(n, np.float32), np.ones(n, np.int32))
+
+
+def test_top_k_by_hand():
+    s = scores([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.1, 0.6, 0.3]], [0, 1, 0])
+    assert [round(s.top(k), 3) for k in (1, 2, 3)] == [33.333, 66.667, 100.0]
+
+
+def test_constant_scores_earn_nothing():
+    assert scores(np.full((4, 5), 0.2), [0, 1, 2, 3]).top(1) == 0.0
+
+
+def rows(num_examples, num_views, batch_size):
+    """Yield padded batches in which view v of example e is a clip of the value 10 e + v."""
+    pairs = [(e, v) for e in range(num_examples) for v in range(num_views)]
+    for start in range(0, len(pairs), batch_size):
+        chunk = pairs[start : start + batch_size]
+        fill = batch_size - len(chunk)
+        yield Batch(
+            video=np.array([10 * e + v for e, v in chunk] + [0] * fill, np.uint8),
+            label=np.array([e % 3 for e, _ in chunk] + [0] * fill, np.int32),
+            mask=np.array([True] * len(chunk) + [False] * fill),
+            example=np.array([e for e, _ in chunk] + [-1] * fill, np.int32),
+        )
+
+
+def fake_step(variables, batch):
+    value = np.asarray(batch["video"], np.float32)
+    probs = np.stack([value, 2 * value, 255 - value], axis=1) / 512
+    return {"probs": jnp.asarray(probs), "loss": jnp.asarray(value)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 7])
+def test_views_are_averaged_on_any_batch_size(batch_size):
+    mesh = parallel.make_mesh(num_devices=1)
+    got = evaluate(fake_step, {}, rows(5, 3, batch_size), mesh, num_examples=5)
+    mean = 10 * np.arange(5) + 1.0
+    np.testing.assert_allclose(got.loss, mean, rtol=1e-6)
+    expected = np.stack([mean, 2 * mean, 255 - mean], axis=1) / 512
+    np.testing.assert_allclose(got.probs, expected, rtol=1e-6)
+    np.testing.assert_array_equal(got.label, np.arange(5) % 3)
+    np.testing.assert_array_equal(got.num_views, 3)
+    assert got.metrics()["examples"] == 5
+
+
+def test_an_example_that_was_not_seen_is_an_error():
+    mesh = parallel.make_mesh(num_devices=1)
+    with pytest.raises(RuntimeError, match="1 of 6 test examples"):
+        evaluate(fake_step, {}, rows(5, 1, 5), mesh, num_examples=6)
