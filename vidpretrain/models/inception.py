@@ -291,10 +291,8 @@ class InceptionV3(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Classify clips `[B, T, H, W, C]` into float32 logits `[B, num_classes]`."""
         x = InceptionStem(self.norm, self.dtype, name="stem")(x, train)
-        for stage in range(1, len(STAGES) + 1):
-            kind = InceptionStage
-            if stage in self.remat:
-                kind = nn.remat(InceptionStage, static_argnums=(2,))
+        kinds = layers.stage_classes(InceptionStage, len(STAGES), self.remat)
+        for stage, kind in enumerate(kinds, start=1):
             x = kind(stage, self.replacements, self.norm, self.dtype, name=f"stage{stage}")(
                 x, train
             )

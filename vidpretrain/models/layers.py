@@ -28,7 +28,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import flax.linen as nn
 import jax
@@ -168,9 +168,7 @@ def select_blocks(
     if where not in BLOCK_RULES:
         raise ValueError(f"where={where!r} is not one of {', '.join(BLOCK_RULES)}")
     chosen = tuple(range(1, len(depths) + 1)) if stages is None else tuple(stages)
-    for stage in chosen:
-        if not 1 <= stage <= len(depths):
-            raise ValueError(f"stage {stage} does not exist: stages are 1 to {len(depths)}")
+    _check_stages(chosen, len(depths))
     rule = BLOCK_RULES[where]
     return tuple(
         (stage, block)
@@ -178,6 +176,12 @@ def select_blocks(
         for block in range(depth)
         if stage in chosen and rule(block)
     )
+
+
+def _check_stages(stages: Sequence[int], num_stages: int) -> None:
+    for stage in stages:
+        if not 1 <= stage <= num_stages:
+            raise ValueError(f"stage {stage} does not exist: stages are 1 to {num_stages}")
 
 
 class Conv(nn.Module):
@@ -509,6 +513,23 @@ def place_unit(
             site = dataclasses.replace(site, index=index)
             return ConvNorm(site, replacement.conv, activation, name=position)
     return ConvNorm(site, activation=activation, name=position)
+
+
+def stage_classes(kind: type[nn.Module], num_stages: int, remat: Sequence[int]) -> list[Any]:
+    """Return the class to make each stage of: `kind`, made to recompute where `remat` says so.
+
+    Args:
+      kind: Class of all stages, called as `stage(x, train)`.
+      num_stages: Number of stages.
+      remat: Stages, from 1, whose activations are computed again in the backward pass instead of
+        kept.
+
+    Raises:
+      ValueError: A stage of `remat` does not exist.
+    """
+    _check_stages(remat, num_stages)
+    recomputed = nn.remat(kind, static_argnums=(2,))
+    return [recomputed if stage in remat else kind for stage in range(1, num_stages + 1)]
 
 
 class DropPath(nn.Module):

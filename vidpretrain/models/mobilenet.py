@@ -156,10 +156,8 @@ class MobileNetV2(nn.Module):
         stem = ConvSite(STEM_FEATURES, (3, 3), (1, 2, 2), norm=self.norm, dtype=self.dtype)
         x = layers.ConvNorm(stem, activation="relu6", name="stem")(x, train)
         rates = drop_path_rates(self.drop_path, DEPTHS)
-        for stage in range(1, len(STAGES) + 1):
-            kind = MobileNetStage
-            if stage in self.remat:
-                kind = nn.remat(MobileNetStage, static_argnums=(2,))
+        kinds = layers.stage_classes(MobileNetStage, len(STAGES), self.remat)
+        for stage, kind in enumerate(kinds, start=1):
             x = kind(
                 stage,
                 self.replacements,

@@ -232,8 +232,9 @@ class Trunk(nn.Module):
         """Make the stem and the stages."""
         self.stem_layers = StemLayers(self.stem, self.norm, self.dtype, name="stem")
         rates = drop_path_rates(self.drop_path, self.depths)
+        classes = layers.stage_classes(Stage, len(self.depths), self.remat)
         self.stages = [
-            (nn.remat(Stage, static_argnums=(2,)) if stage in self.remat else Stage)(
+            classes[stage - 1](
                 self.kind,
                 depth,
                 self.width * 2 ** (stage - 1),
@@ -451,6 +452,11 @@ def resnet(
     if len(strides) != len(depths):
         raise ValueError(
             f"temporal_strides gives {len(strides)} numbers for the {len(depths)} stages of depths"
+        )
+    if kernel == "1x1x1" and (conv != "conv3d" or temporal_stages is not None):
+        raise ValueError(
+            "conv and temporal_stages are about the temporal convolutions, of which kernel=1x1x1 "
+            "has none; drop them or choose another kernel"
         )
     if block == "basic" and kernel in ("3x1x1", "3x3x3"):
         raise ValueError(

@@ -104,10 +104,8 @@ class VGG16(nn.Module):
         """Classify clips `[B, T, H, W, C]` into float32 logits `[B, num_classes]`."""
         site = ConvSite(WIDTHS[0], norm=self.norm, dtype=self.dtype)
         x = layers.ConvNorm(site, name="stem")(x, train)
-        for stage in range(1, len(DEPTHS) + 1):
-            kind = VGGStage
-            if stage in self.remat:
-                kind = nn.remat(VGGStage, static_argnums=(2,))
+        kinds = layers.stage_classes(VGGStage, len(DEPTHS), self.remat)
+        for stage, kind in enumerate(kinds, start=1):
             x = kind(stage, self.replacements, self.norm, self.dtype, name=f"stage{stage}")(
                 x, train
             )

@@ -152,10 +152,10 @@ class X3D(nn.Module):
         """Classify clips `[B, T, H, W, C]` into float32 logits `[B, num_classes]`."""
         replacements = (Replacement(self.conv, ("conv2",), layers.select_blocks(self.depths)),)
         rates = drop_path_rates(self.drop_path, self.depths)
+        classes = layers.stage_classes(X3DStage, len(self.depths), self.remat)
         x = X3DStem(WIDTHS[0], self.stem_temporal, self.norm, self.dtype, name="stem")(x, train)
         for stage, (depth, width) in enumerate(zip(self.depths, WIDTHS, strict=True), start=1):
-            kind = nn.remat(X3DStage, static_argnums=(2,)) if stage in self.remat else X3DStage
-            x = kind(
+            x = classes[stage - 1](
                 depth,
                 width,
                 stage,
