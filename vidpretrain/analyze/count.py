@@ -12,10 +12,11 @@ counting (`RULES`) is then a sum over those calls.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -36,6 +37,8 @@ COUNTED_ON_INPUT: Mapping[str, str] = {
 
 # The part of a path that names a stage: with what stands before it (a pathway), not behind it.
 STAGE = re.compile(r"stem|stage\d+|head")
+# Stands for what a network does between its modules: pools.
+BETWEEN = "between"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,24 +174,34 @@ def trace(model: nn.Module, frames: int, size: int) -> Network:
     )
     parameters: Counter[str] = Counter()
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
-        parameters[stage_of(tuple(entry.key for entry in path))] += math.prod(leaf.shape)
-    return Network(dict(parameters), tuple(find_operations(program.jaxpr)))
+        parameters[stage_of([entry.key for entry in path])] += math.prod(leaf.shape)
+    operations = tuple(find_operations(program.jaxpr, set(variables["params"])))
+    return Network(dict(parameters), operations)
 
 
-def stage_of(path: tuple[str, ...]) -> str:
+def stage_of(path: Iterable[str]) -> str:
     """Return the stage that a parameter path or scope belongs to.
 
-    `('stage1', 'block0', 'conv1')` belongs to `stage1`, `('slow', 'stage1', 'block0')` to
-    `slow/stage1`; where no part names a stage, the first part stands for it.
+    `stage1/block0/conv1` belongs to `stage1`, `slow/stage1/block0` to `slow/stage1`; where no part
+    names a stage, the first part stands for it, and `BETWEEN` for an empty path.
     """
-    for depth, part in enumerate(path, start=1):
+    parts = list(path)
+    for depth, part in enumerate(parts, start=1):
         if STAGE.fullmatch(part):
-            return "/".join(path[:depth])
-    return path[0] if path else ""
+            return "/".join(parts[:depth])
+    return parts[0] if parts else BETWEEN
 
 
-def find_operations(program: core.Jaxpr, scope: tuple[str, ...] = ()) -> Iterator[Operation]:
-    """Yield every counted call of a traced program, those inside rematerialised parts included."""
+def find_operations(
+    program: core.Jaxpr, modules: Container[str], scope: tuple[str, ...] = ()
+) -> Iterator[Operation]:
+    """Yield every counted call of a traced program, those in rematerialised parts included.
+
+    Args:
+      program: The program.
+      modules: Names of the network's own modules; a scope begins with other names.
+      scope: Where in the network the program is called.
+    """
     for equation in program.eqns:
         inner_scope = scope + tuple(filter(None, str(equation.source_info.name_stack).split("/")))
         name = str(equation.params.get("name"))
@@ -198,7 +211,7 @@ def find_operations(program: core.Jaxpr, scope: tuple[str, ...] = ()) -> Iterato
             kernels = shapes[1 : 1 + NUM_KERNELS.get(name, 0)]
             yield Operation(
                 name,
-                stage_of(inner_scope[1:]),  # the outermost scope is the network itself
+                stage_of(itertools.dropwhile(lambda part: part not in modules, inner_scope)),
                 outputs * sum(math.prod(kernel[:-1]) for kernel in kernels),
                 math.prod(shapes[0]),
                 outputs,
@@ -206,9 +219,9 @@ def find_operations(program: core.Jaxpr, scope: tuple[str, ...] = ()) -> Iterato
         else:
             for inner in equation.params.values():
                 if isinstance(inner, core.ClosedJaxpr):
-                    yield from find_operations(inner.jaxpr, inner_scope)
+                    yield from find_operations(inner.jaxpr, modules, inner_scope)
                 elif isinstance(inner, core.Jaxpr):  # rematerialisation's
-                    yield from find_operations(inner, inner_scope)
+                    yield from find_operations(inner, modules, inner_scope)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
