@@ -76,7 +76,7 @@ def test_bad_overrides_are_named(recipe, override, message):
 
 
 def test_a_missing_recipe_names_the_closest(recipe):
-    with pytest.raises(recipes.ConfigError, match="did you mean .*recipe.py"):
+    with pytest.raises(recipes.ConfigError, match=r"did you mean .*recipe\.py"):
         recipes.load_recipe(recipe.replace("recipe.py", "recipes.py"))
 
 

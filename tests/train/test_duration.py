@@ -36,5 +36,5 @@ def test_the_budgets_of_sts_table_7(videos, frames, epochs, images):
 
 @pytest.mark.parametrize("duration", ["", "5", "epochs", "-1 epochs", "5 hours", "1.2.3 epochs"])
 def test_nonsense_is_refused(duration):
-    with pytest.raises(ValueError, match="test.every"):
+    with pytest.raises(ValueError, match=r"test\.every"):
         Budget(8, 100).steps(duration, field="test.every")

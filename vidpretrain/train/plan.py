@@ -5,18 +5,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from etils import epath
 from jax.sharding import Mesh
 
 from vidpretrain import data, models, parallel
+from vidpretrain.convert.inflate import Init
 from vidpretrain.data.source import Source
 from vidpretrain.data.views import Views, make_views
+from vidpretrain.suggest import closest
 from vidpretrain.train import optim
 from vidpretrain.train.duration import Budget
 from vidpretrain.train.loop import Cadence
@@ -75,20 +79,32 @@ class Plan:
         return self.model.init(key, clip)
 
 
-def make_plan(name: str, config: Mapping[str, Any]) -> Plan:
+def make_plan(name: str, config: Mapping[str, Any], earlier: Sequence[str] = ()) -> Plan:
     """Build a stage.
 
     Args:
         name: of the stage.
         config: its configuration, the fields of `config.base` as nested dicts.
+        earlier: the stages before it, which `init.source` may name.
 
     Raises:
         PlanError: a value is impossible, or two do not fit each other.
     """
     try:
+        _check_init(config["init"], earlier)
         return _build(name, config)
     except (ValueError, TypeError) as error:
         raise PlanError(f"stage {name}: {error}") from error
+
+
+def _check_init(init: Mapping[str, Any], earlier: Sequence[str]) -> None:
+    Init.parse(init["method"])
+    source = init["source"]
+    if source and source not in earlier and not epath.Path(source).exists():
+        raise ValueError(
+            f"init.source={source!r} is neither a checkpoint nor an earlier stage; "
+            f"{closest(source, earlier)}"
+        )
 
 
 def _build(name: str, config: Mapping[str, Any]) -> Plan:
@@ -136,9 +152,24 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         schedule=schedule,
         optimizer=optim.make_optimizer(schedule=schedule, **config["optim"]),
     )
-    # On shapes alone: a clip that does not fit the network is found before a weight is made.
-    jax.eval_shape(plan.init, jax.random.key(0))
+    _check_clips(plan)
     return plan
+
+
+def _check_clips(plan: Plan) -> None:
+    """Find out before a weight is made whether clips can be cut, and whether the network fits."""
+    source, sampling = plan.train_source, plan.views.sampling
+    rng = np.random.default_rng(plan.config["seed"])
+    clip = source.frames(0, sampling.draw(source.num_frames(0), rng))
+    plan.views.augmentation(clip, source.label(0), rng)
+    plan.views.test_crops(clip)
+    channels = len(plan.config["pixels"]["mean"])
+    if clip.shape[-1] != channels or len(plan.config["pixels"]["std"]) != channels:
+        raise ValueError(
+            f"pixels.mean and pixels.std have {channels} and {len(plan.config['pixels']['std'])} "
+            f"values, but clips have {clip.shape[-1]} channels; give one value for each"
+        )
+    jax.eval_shape(plan.init, jax.random.key(0))
 
 
 def _make_cadence(config: Mapping[str, Any], budget: Budget) -> Cadence:

@@ -80,7 +80,11 @@ def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
     Raises:
         vidpretrain.train.plan.PlanError: a configuration that cannot be run.
     """
-    return [make_plan(name, config) for name, config in stages.items()]
+    names = list(stages)
+    return [
+        make_plan(name, config, earlier=names[:number])
+        for number, (name, config) in enumerate(stages.items())
+    ]
 
 
 def run_stages(plans: Sequence[Plan], workdir: Path) -> list[Result]:

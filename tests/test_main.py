@@ -1,0 +1,171 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point, whole: a run, its files, bad input, interruption and resumption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import vidpretrain
+from vidpretrain import main as entry
+from vidpretrain.convert import folder, tree
+from vidpretrain.train.metrics import read_metrics
+
+ROOT = Path(__file__).parents[1]
+MICRO = str(Path(__file__).with_name("micro.py"))
+
+
+@pytest.fixture(autouse=True)
+def leave_the_compilation_cache_as_it_was():
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def run(workdir, recipe=MICRO, *overrides):
+    return entry.main(["--config", recipe, "--workdir", str(workdir), *overrides])
+
+
+def state_bytes(stage):
+    """Return every leaf of a stage's newest checkpoint."""
+    step = folder.find_checkpoint(stage, "latest")
+    return {
+        name: value.tobytes()
+        for name, value in tree.flatten(tree.read_tree(step / "state")).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    assert run(workdir) == 0
+    return workdir
+
+
+def test_a_run_leaves_results_curves_and_the_config(finished):
+    runs = json.loads((finished / "results.json").read_text())["runs"]
+    assert [r["name"] for r in runs] == ["pretrained", "finetuned"]
+    # 6 steps of 4 images, then 6 steps of 4 clips of 4 frames.
+    assert [r["images_seen"] for r in runs] == [24, 24 + 96]
+    assert all(0 <= r["top1"] <= 100 and r["seconds"] > 0 and r["seed"] == 0 for r in runs)
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((finished / "config.json").read_text())["finetuned"]["batch_size"] == 4
+    report = json.loads((finished / "finetuned" / "report.json").read_text())
+    assert report["counts"]["centre-initialised"] == 1
+    steps = [r["step"] for r in read_metrics(finished / "finetuned") if "train/loss" in r]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_does_nothing(finished, capsys):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*/checkpoints/**/*")}
+    assert run(finished) == 0
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob("*/checkpoints/**/*")} == before
+    shown = capsys.readouterr()
+    assert "finetuned: finished before" in shown.err
+    assert "| finetuned" in shown.out
+
+
+def test_load_opens_what_training_wrote(finished):
+    model, variables = vidpretrain.load(finished / "finetuned")
+    card = vidpretrain.read_card(finished / "finetuned")
+    clips = np.zeros((2, card.frames, card.size, card.size, len(card.mean)), np.float32)
+    logits = model.apply(variables, clips, train=False)
+    assert logits.shape == (2, card.num_classes) == (2, 40)
+    assert card.mean == (0.5, 0.5, 0.5)
+    assert card.step == 6
+
+
+def test_another_configuration_is_refused(finished, capsys):
+    assert run(finished, MICRO, "--config.finetuned.seed=1") == entry.EXIT_BAD_INPUT
+    assert "finetuned.seed: 0 before, 1 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.pretrained.sead=1", "did you mean config.pretrained.seed?"),
+        ("--config.pretrained.model.name=resnett", "did you mean 'resnet'"),
+        ("--config.finetuned.model.name=resnet:conv=stss", "sts"),
+        ("--config.finetuned.model.name=resnet:conv=sts,ratio=-1:2", "ratio"),
+        ("--config.pretrained.parallel.num_devices=64", "parallel.num_devices=64"),
+        ("--config.pretrained.batch_size=0", "batch_size=0"),
+        ("--config.finetuned.views.short=refuse --config.finetuned.views.frames=40", "40 frames"),
+        ("--config.finetuned.views.size_px=64", "64 x 64"),
+        ("--config.finetuned.source.name=movingdigits", "did you mean 'moving_digits'"),
+        ("--config.finetuned.schedule.warmup=100 epochs", "warm-up"),
+        ("--config.finetuned.duration=5", "duration='5'"),
+        ("--config.finetuned.optim.name=adam", "optim.name='adam'"),
+        ("--config.finetuned.init.source=/nowhere", "/nowhere"),
+        ("--config.finetuned.init.method=centre", "center"),
+        ("--config.finetuned.model.num_classes=3", "40"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_writes_nothing(tmp_path, capsys, override, message):
+    overrides = override.split(" --") if " --" in override else [override]
+    overrides = [o if o.startswith("--") else "--" + o for o in overrides]
+    assert run(tmp_path / "run", MICRO, *overrides) == entry.EXIT_BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(tmp_path / "file" / "run") == entry.EXIT_BAD_INPUT
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def start(workdir, *overrides):
+    command = [sys.executable, "-m", "vidpretrain.main", "--config", MICRO, "--workdir", workdir]
+    return subprocess.Popen(
+        [*map(str, command), *overrides], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_killed_in_fine_tuning_it_resumes_to_the_same_bits(finished, tmp_path):
+    process = start(tmp_path / "run")
+    deadline = time.monotonic() + 120
+    checkpoints = tmp_path / "run" / "finetuned" / "checkpoints"
+    while time.monotonic() < deadline and not (checkpoints / "2").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run" / "finetuned" / "result.json").exists()
+
+    assert run(tmp_path / "run") == 0
+    assert state_bytes(tmp_path / "run" / "finetuned") == state_bytes(finished / "finetuned")
+    losses = [
+        [r["train/loss"] for r in read_metrics(workdir / "finetuned") if "train/loss" in r]
+        for workdir in (tmp_path / "run", finished)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_workers_and_moving_averages_change_no_bit_and_resume(tmp_path):
+    recipe = f"{MICRO}:stages=scratch,ema=0.9,steps=4"
+    assert run(tmp_path / "whole", recipe) == 0
+    # Stopped after 2 steps: the checkpoint of step 2 is all that is left.
+    assert run(tmp_path / "cut", recipe, "--config.scratch.input.num_workers=1") == 0
+    assert state_bytes(tmp_path / "whole" / "scratch") == state_bytes(tmp_path / "cut" / "scratch")
+    folder_of_4 = tmp_path / "cut" / "scratch" / "checkpoints" / "4"
+    os.rename(folder_of_4, tmp_path / "step4")
+    (tmp_path / "cut" / "scratch" / "result.json").unlink()
+    assert run(tmp_path / "cut", recipe) == 0
+    assert state_bytes(tmp_path / "whole" / "scratch") == state_bytes(tmp_path / "cut" / "scratch")
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        entry.main(["--help"])
+    assert "--config configs/demo.py --workdir runs/demo" in capsys.readouterr().out
