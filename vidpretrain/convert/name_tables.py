@@ -150,6 +150,49 @@ RESNET_2D = (
 )
 
 
+# --- CT-Net: a torchvision ResNet whose odd-indexed blocks are built of sequences instead --------
+
+
+def _sequence(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Return the rules of a convolution and its norm in a `Sequential`."""
+    return Rule(f"{theirs}.0", f"{ours}/conv", CONV), Rule(f"{theirs}.1", f"{ours}/norm", NORM)
+
+
+def _excitation(theirs: str, ours: str) -> tuple[Rule, ...]:
+    return (
+        *_sequence(f"{theirs}.fc1", f"{ours}/reduce"),
+        Rule(f"{theirs}.fc2.0", f"{ours}/expand", CONV),
+    )
+
+
+def _ct_step(number: int, axis: str) -> tuple[Rule, ...]:
+    """Return the rules of one sub-dimension, which they call x or y."""
+    return nested(
+        (
+            *_sequence(f"conv{number}_{axis}", "spatial"),
+            *_sequence(f"conv{number}_z", "temporal"),
+            *_excitation(f"s{axis}_attention", "spatial_excitation"),
+            *_excitation(f"t{axis}_attention", "temporal_excitation"),
+            *_excitation(f"c{axis}_attention", "channel_excitation"),
+        ),
+        "conv2",
+        f"conv2/conv/step{number}",
+    )
+
+
+_CT_BLOCK = (
+    Rule("conv{n:[13]}.0", "conv{n}/conv", CONV_2D),
+    Rule("conv{n:[13]}.1", "conv{n}/norm", NORM),
+    *_ct_step(1, "x"),
+    *_ct_step(2, "y"),
+    *_sequence("conv2.fusion", "conv2/conv/pointwise1"),
+)
+_CT_RESNET = (
+    *nested(_CT_BLOCK, r"layer{stage}.{block:\d*[13579]}", "stage{stage}/block{block}"),
+    *RESNET_2D,
+)
+
+
 def prefixed(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """Return rules whose modules are found behind a prefix in their state dict."""
     return tuple(Rule(prefix + rule.theirs, rule.ours, rule.leaves) for rule in rules)
@@ -194,5 +237,9 @@ TABLES: dict[str, NamesTable] = {
     "ctnet/resnet": NamesTable(
         "the released CT-Net code",
         (*prefixed("base_model.", RESNET_2D), Rule("new_fc", "head", LINEAR)),
+    ),
+    "ctnet/ct": NamesTable(
+        "the released CT-Net code",
+        (*prefixed("base_model.", _CT_RESNET), Rule("new_fc", "head", LINEAR)),
     ),
 }
