@@ -219,7 +219,7 @@ def inflate(
         init: what the taps of inflated kernels get.
         tap: 0, 1 or 2: cut the tap before the centre, the centre, or the one after it out of
             kernels that have several where the destination has one; None for an error.
-        rules: exceptions; the first that matches a leaf holds.
+        rules: exceptions for leaves that the source lacks; the first that matches holds.
 
     Returns:
         The destination's leaves by name, and where each came from.
@@ -267,7 +267,8 @@ def _make(
 ) -> tuple[np.ndarray | None, LeafReport]:
     """Make one leaf; its value is None if it is to be drawn."""
     shape = tuple(leaf.shape)
-    rule = next((rule for rule in rules if rule.leaf and _matches(rule.leaf, name)), None)
+    missing = name not in source
+    rule = next((r for r in rules if missing and r.leaf and _matches(r.leaf, name)), None)
     if rule is not None and rule.source is None:
         return None, LeafReport(name, "new", shape)
     origin = name if rule is None else _expand(rule, name)

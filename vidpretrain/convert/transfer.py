@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidpretrain import models
-from vidpretrain.convert import tree
+from vidpretrain.convert import rules, tree
 from vidpretrain.convert.folder import Card, CheckpointError, PathLike
-from vidpretrain.convert.inflate import Init, LeafRule, Report, inflate
+from vidpretrain.convert.inflate import Init, Report, inflate
 from vidpretrain.convert.source import Source, open_source
 from vidpretrain.convert.tree import MismatchError
 
@@ -147,7 +147,12 @@ class Target:
             leaves = tree.flatten(variables)
             try:
                 values, report = inflate(
-                    leaves, self.wanted, draw, init=scheme, tap=tap, rules=self._rules()
+                    leaves,
+                    self.wanted,
+                    draw,
+                    init=scheme,
+                    tap=tap,
+                    rules=rules.leaf_rules(self.network),
                 )
             except MismatchError as error:
                 errors.append(f"{source.path}, read as {key}, into {self.network}: {error}")
@@ -158,9 +163,6 @@ class Target:
 
     def _init(self, key: jax.Array) -> Any:
         return self.model.init(key, jnp.zeros((1, *self._clip_shape), jnp.float32))
-
-    def _rules(self) -> Sequence[LeafRule]:
-        return ()
 
 
 def measure_parity(
