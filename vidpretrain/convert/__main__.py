@@ -15,7 +15,7 @@ from vidpretrain.convert import files, folder, source, tree
 from vidpretrain.convert.folder import Card, CheckpointError
 from vidpretrain.convert.names import NamesError
 from vidpretrain.convert.source import Source, open_source
-from vidpretrain.convert.transfer import Target, measure_parity
+from vidpretrain.convert.transfer import Target, measure_parity, open_model
 
 _DESCRIPTION = """\
 Give a network the weights of another one: a video network those of an image network, a network of
@@ -153,8 +153,10 @@ def _convert(options: argparse.Namespace) -> None:
     _write(options.dst, options.to, variables, card, report.to_json(**about))
     print(f"written: {options.dst}")
     if options.parity and origin.card is not None:
+        # What was written, read back: the check is of the whole way.
+        written = open_model(options.dst, network=card.name)[1]
         difference = measure_parity(
-            origin.card.name, origin.variables, card.name, variables, len(card.mean)
+            origin.card.name, origin.variables, card.name, written, len(card.mean)
         )
         print(f"parity with {origin.card.name} on one frame: {difference:.1e} of the largest logit")
 
