@@ -41,9 +41,12 @@ def get_config(argument=""):
     pretrained.views.frames = 1
     with pretrained.unlocked():
         pretrained.source = source("stills", canvas_px=16, num_clips=12)
+    finetuned = stage(f"{NETWORK},conv=sts", "pretrained")
+    # Long enough to be stopped on the way.
+    finetuned.duration = "20 steps"
     stages = {
         "pretrained": pretrained,
-        "finetuned": stage(f"{NETWORK},conv=sts", "pretrained"),
+        "finetuned": finetuned,
         "scratch": stage(f"{NETWORK},conv=sts", ""),
     }
     return pipeline(**{name: stages[name] for name in args.stages.split("+")})

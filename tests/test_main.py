@@ -17,6 +17,7 @@ import pytest
 import vidpretrain
 from vidpretrain import main as entry
 from vidpretrain.convert import folder, tree
+from vidpretrain.train.interrupt import EXIT_INTERRUPTED
 from vidpretrain.train.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -53,15 +54,15 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_results_curves_and_the_config(finished):
     runs = json.loads((finished / "results.json").read_text())["runs"]
     assert [r["name"] for r in runs] == ["pretrained", "finetuned"]
-    # 6 steps of 4 images, then 6 steps of 4 clips of 4 frames.
-    assert [r["images_seen"] for r in runs] == [24, 24 + 96]
+    # 6 steps of 4 images, then 20 steps of 4 clips of 4 frames.
+    assert [r["images_seen"] for r in runs] == [24, 24 + 320]
     assert all(0 <= r["top1"] <= 100 and r["seconds"] > 0 and r["seed"] == 0 for r in runs)
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((finished / "config.json").read_text())["finetuned"]["batch_size"] == 4
     report = json.loads((finished / "finetuned" / "report.json").read_text())
     assert report["counts"]["centre-initialised"] == 1
     steps = [r["step"] for r in read_metrics(finished / "finetuned") if "train/loss" in r]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    assert steps == list(range(1, 21))
 
 
 def test_a_finished_run_does_nothing(finished, capsys):
@@ -80,7 +81,7 @@ def test_load_opens_what_training_wrote(finished):
     logits = model.apply(variables, clips, train=False)
     assert logits.shape == (2, card.num_classes) == (2, 40)
     assert card.mean == (0.5, 0.5, 0.5)
-    assert card.step == 6
+    assert card.step == 20
 
 
 def test_another_configuration_is_refused(finished, capsys):
@@ -131,16 +132,21 @@ def start(workdir, *overrides):
     )
 
 
-def test_killed_in_fine_tuning_it_resumes_to_the_same_bits(finished, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_stopped_in_fine_tuning_it_resumes_to_the_same_bits(finished, tmp_path, number):
     process = start(tmp_path / "run")
     deadline = time.monotonic() + 120
     checkpoints = tmp_path / "run" / "finetuned" / "checkpoints"
     while time.monotonic() < deadline and not (checkpoints / "2").exists():
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+        time.sleep(0.002)
+    process.send_signal(number)
+    error = process.communicate()[1]
+    if number == signal.SIGTERM:
+        assert process.returncode == EXIT_INTERRUPTED
+        assert "the same command goes on from there" in error
+    else:
+        assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "finetuned" / "result.json").exists()
 
     assert run(tmp_path / "run") == 0

@@ -114,6 +114,7 @@ def base() -> ConfigDict:
     config.checkpoint.verify = "hash"  # hash: all bytes; size: for huge remote stores
 
     config.log_every = "20 steps"
+    config.stall_sec = 1800.0  # without a step, before stacks are dumped and the run ends; 0: off
 
     config.parallel = ConfigDict()
     config.parallel.num_devices = -1  # -1: all

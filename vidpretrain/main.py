@@ -62,6 +62,7 @@ def _run(config: recipes.ConfigDict, workdir: Path) -> int:
     from vidpretrain.convert.folder import CheckpointError
     from vidpretrain.convert.tree import MismatchError
     from vidpretrain.train import stages, workdirs
+    from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption
     from vidpretrain.train.loop import TrainingError
     from vidpretrain.train.plan import PlanError
 
@@ -70,10 +71,14 @@ def _run(config: recipes.ConfigDict, workdir: Path) -> int:
         plans = stages.plan_stages({name: resolved[name] for name in config.stages})
         workdirs.claim(workdir, resolved)
         workdirs.use_compilation_cache(workdir)
-        results = stages.run_stages(plans, workdir)
+        with Interruption() as interruption:
+            results = stages.run_stages(plans, workdir, interruption)
         print(report.table(results))
         report.draw_curves(workdir, [plan.name for plan in plans], workdir / "curves.png")
         print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
+    except Interrupted as stopped:
+        print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (PlanError, MismatchError, workdirs.WorkdirError) as error:
         return _fail(error, EXIT_BAD_INPUT)
     except (CheckpointError, TrainingError, OSError) as error:

@@ -9,6 +9,7 @@ import pytest
 from vidpretrain import parallel
 from vidpretrain.data.batch import Batch
 from vidpretrain.train.evaluate import Scores, evaluate
+from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 
 
 def scores(probs, label):
@@ -42,13 +43,28 @@ def rows(num_examples, num_views, batch_size):
 def fake_step(variables, batch):
     value = np.asarray(batch["video"], np.float32)
     probs = np.stack([value, 2 * value, 255 - value], axis=1) / 512
-    return {"probs": jnp.asarray(probs), "loss": jnp.asarray(value)}
+    return {
+        "probs": jnp.asarray(probs),
+        "loss": jnp.asarray(value),
+        "stop": np.any(batch["stop"]),
+    }
+
+
+def run(batches, num_examples, interruption=None):
+    return evaluate(
+        fake_step,
+        {},
+        batches,
+        parallel.make_mesh(num_devices=1),
+        num_examples=num_examples,
+        interruption=interruption or Interruption(),
+        watchdog=Watchdog(0),
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 7])
 def test_views_are_averaged_on_any_batch_size(batch_size):
-    mesh = parallel.make_mesh(num_devices=1)
-    got = evaluate(fake_step, {}, rows(5, 3, batch_size), mesh, num_examples=5)
+    got = run(rows(5, 3, batch_size), 5)
     mean = 10 * np.arange(5) + 1.0
     np.testing.assert_allclose(got.loss, mean, rtol=1e-6)
     expected = np.stack([mean, 2 * mean, 255 - mean], axis=1) / 512
@@ -59,6 +75,12 @@ def test_views_are_averaged_on_any_batch_size(batch_size):
 
 
 def test_an_example_that_was_not_seen_is_an_error():
-    mesh = parallel.make_mesh(num_devices=1)
     with pytest.raises(RuntimeError, match="1 of 6 test examples"):
-        evaluate(fake_step, {}, rows(5, 1, 5), mesh, num_examples=6)
+        run(rows(5, 1, 5), 6)
+
+
+def test_a_signal_ends_it():
+    interruption = Interruption()
+    interruption.requested = True
+    with pytest.raises(Interrupted):
+        run(rows(5, 1, 5), 5, interruption)

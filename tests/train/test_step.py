@@ -33,6 +33,7 @@ def batch(rng, size=6):
     return {
         "video": rng.integers(0, 256, (size, 2, 3, 3, 3), np.uint8),
         "label": rng.integers(0, 4, size).astype(np.int32),
+        "stop": np.zeros(size, bool),
     }
 
 

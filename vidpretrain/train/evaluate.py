@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from vidpretrain import parallel
 from vidpretrain.data.batch import Batch
+from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.step import EvalStep
 
 
@@ -52,7 +53,14 @@ class Scores:
 
 
 def evaluate(
-    eval_step: EvalStep, variables: Any, batches: Iterable[Batch], mesh: Mesh, *, num_examples: int
+    eval_step: EvalStep,
+    variables: Any,
+    batches: Iterable[Batch],
+    mesh: Mesh,
+    *,
+    num_examples: int,
+    interruption: Interruption,
+    watchdog: Watchdog,
 ) -> Scores:
     """Test a network on all of a data set.
 
@@ -62,11 +70,14 @@ def evaluate(
         batches: this process's slices, padded and masked; every process has as many.
         mesh: where they are computed.
         num_examples: examples in the set; `Batch.example` is in [0, num_examples).
+        interruption: tells of signals.
+        watchdog: is told of every batch.
 
     Returns:
         The scores, the same on every process.
 
     Raises:
+        Interrupted: a signal came, here or on another process; all end at the same batch.
         RuntimeError: an example was not seen.
     """
     probs: np.ndarray | None = None
@@ -74,9 +85,12 @@ def evaluate(
     loss = np.zeros(num_examples, np.float64)
     views = np.zeros(num_examples, np.int32)
     for batch in batches:
-        out = eval_step(
-            variables, parallel.put_batch({"video": batch.video, "label": batch.label}, mesh)
-        )
+        flags = np.full(len(batch.label), interruption.requested)
+        arrays = {"video": batch.video, "label": batch.label, "stop": flags}
+        out = eval_step(variables, parallel.put_batch(arrays, mesh))
+        if bool(out.pop("stop")):
+            raise Interrupted("testing was interrupted")
+        watchdog.beat()
         local = jax.tree.map(_local_rows, out)
         if probs is None:
             probs = np.zeros((num_examples, local["probs"].shape[-1]), np.float64)

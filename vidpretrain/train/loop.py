@@ -10,7 +10,9 @@ The order within one turn of the loop, at a state after `step` steps, matters:
 4. take the step;
 5. report: the metrics of a step are read only when they are due, so that the device never waits.
 
-The last turn, at `step == total_steps`, ends after 2.
+The last turn, at `step == total_steps`, ends after 2. So does the turn after a signal: every
+process tells the step whether it was signalled, the step tells all whether anyone was, and so all
+end at the same one.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from jax.sharding import Mesh
 
 from vidpretrain import parallel
 from vidpretrain.convert.folder import Card
-from vidpretrain.data.batch import Batch
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.evaluate import Scores
+from vidpretrain.train.feed import Feed
+from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.state import TrainState
 from vidpretrain.train.step import TrainStep
@@ -79,10 +82,12 @@ def run_loop(
     *,
     cadence: Cadence,
     train_step: TrainStep,
-    batches: Iterator[Batch],
+    feed: Feed,
     evaluate: Callable[[TrainState], Scores],
     key: jax.Array,
     mesh: Mesh,
+    interruption: Interruption,
+    watchdog: Watchdog,
     store: CheckpointStore,
     card: Card,
     writer: MetricsWriter | None,
@@ -94,36 +99,45 @@ def run_loop(
         state: the first one, or one restored from `store` along with its `card`.
         cadence: when to do what.
         train_step: compiled; donates its state.
-        batches: this process's slices, from batch number `state.step` on.
-        evaluate: tests a state.
+        feed: batches on the devices, from batch number `state.step` on.
+        evaluate: tests a state; raises `Interrupted` when it is asked to end.
         key: the run's JAX key.
         mesh: where the step runs.
+        interruption: tells of signals.
+        watchdog: is told of every step.
         store: takes the checkpoints.
         card: what a checkpoint says of itself; step, clock and metrics are filled in here.
         writer: takes the metrics; None on all processes but the first.
         progress: shows them.
 
     Raises:
+        Interrupted: a signal came; the state is saved.
         TrainingError: too many steps in a row had a loss or gradient that was not finite.
     """
     clock = _Clock(already_sec=card.clock_sec)
     window = _Window()
     scores: Scores | None = None
     previous: dict[str, jax.Array] | None = None
+    stopping = False
     step = start = int(state.step)
     while True:
         last = step == cadence.total
         test_metrics: dict[str, float] = {}
-        if last or (step > start and step % cadence.test == 0):
-            scores = evaluate(state)
-            test_metrics = {f"test/{name}": value for name, value in scores.metrics().items()}
-            progress.say(f"step {step}: test top-1 {scores.top(1):.2f} %")
-            _write(writer, step, test_metrics)
+        if not stopping and (last or (step > start and step % cadence.test == 0)):
+            try:
+                scores = evaluate(state)
+            except Interrupted:
+                stopping = True
+            else:
+                test_metrics = {f"test/{name}": value for name, value in scores.metrics().items()}
+                progress.say(f"step {step}: test top-1 {scores.top(1):.2f} %")
+                _write(writer, step, test_metrics)
             window.restart()
 
         store.check()
         by_time = 0 < cadence.checkpoint_sec < clock.since_save()
-        if step > start and (test_metrics or step % cadence.checkpoint == 0 or by_time):
+        due = test_metrics or stopping or step % cadence.checkpoint == 0 or by_time
+        if step > start and due:
             card = dataclasses.replace(
                 card,
                 step=step,
@@ -134,20 +148,29 @@ def run_loop(
             store.save(step, state, card)
             clock.saved()
             window.restart()
+        if stopping:
+            store.wait()
+            raise Interrupted(f"step {step} is saved")
         if last:
             break
 
         with window.waiting():
-            batch = next(batches)
-        device_batch = parallel.put_batch({"video": batch.video, "label": batch.label}, mesh)
-        state, metrics = train_step(state, device_batch, key)
+            # Several processes must end at the same step, so only the step itself ends them.
+            batch = feed.next(lambda: interruption.requested and jax.process_count() == 1)
+        if batch is None:
+            stopping = True
+            continue
+        flags = np.full(batch["label"].shape[0] // jax.process_count(), interruption.requested)
+        state, metrics = train_step(state, {**batch, "stop": parallel.put_batch(flags, mesh)}, key)
         step += 1
         progress.advance()
-        window.count(len(batch.label) * jax.process_count())
-        # One step late, so that the device always has the next one to work on.
+        window.count(batch["label"].shape[0])
+        # Read one step late, so that the device always has the next one to work on.
         if previous is not None:
+            stopping = bool(previous["stop"])
             _stop_if_stuck(step - 1, previous, cadence.max_skipped)
         previous = metrics
+        watchdog.beat()
         if step % cadence.log == 0 or step == cadence.total:
             _report(step, metrics, window, writer, progress)
     if previous is not None:
@@ -174,7 +197,7 @@ def _report(
     writer: MetricsWriter | None,
     progress: Progress,
 ) -> None:
-    values = {name: float(np.asarray(value)) for name, value in metrics.items()}
+    values = {k: float(np.asarray(v)) for k, v in metrics.items() if k != "stop"}
     # Reading the values has waited for the device: only now is the time of these steps known.
     values |= window.rates()
     _write(writer, step, {f"train/{name}": value for name, value in values.items()})

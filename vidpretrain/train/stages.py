@@ -14,10 +14,11 @@ WORKDIR/STAGE/result.json      written last: the stage is finished
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ import jax
 from vidpretrain import convert, parallel
 from vidpretrain.convert.folder import STEPS, Card
 from vidpretrain.data import pipeline
-from vidpretrain.data.batch import Batch
 from vidpretrain.train import step
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.evaluate import Scores, evaluate
+from vidpretrain.train.feed import Feed
+from vidpretrain.train.interrupt import Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
@@ -87,17 +89,19 @@ def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
     ]
 
 
-def run_stages(plans: Sequence[Plan], workdir: Path) -> list[Result]:
+def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption) -> list[Result]:
     """Run every stage that is not finished, in order.
 
     Args:
         plans: of the stages.
         workdir: the run's folder.
+        interruption: tells of signals.
 
     Returns:
         The results of all stages; `WORKDIR/results.json` holds them too.
 
     Raises:
+        vidpretrain.train.interrupt.Interrupted: a signal came; all is saved.
         vidpretrain.convert.folder.CheckpointError: a checkpoint cannot be written or read.
         vidpretrain.train.loop.TrainingError: training cannot go on.
     """
@@ -108,7 +112,7 @@ def run_stages(plans: Sequence[Plan], workdir: Path) -> list[Result]:
             results[plan.name] = Result(**json.loads(done.read_text(encoding="utf-8")))
             _say(f"{plan.name}: finished before, top-1 {results[plan.name].top1:.2f} %")
             continue
-        results[plan.name] = result = _run_stage(plan, workdir, results)
+        results[plan.name] = result = _run_stage(plan, workdir, results, interruption)
         if jax.process_index() == 0:
             write_json(done, dataclasses.asdict(result))
             write_json(
@@ -117,13 +121,15 @@ def run_stages(plans: Sequence[Plan], workdir: Path) -> list[Result]:
     return list(results.values())
 
 
-def _run_stage(plan: Plan, workdir: Path, earlier: Mapping[str, Result]) -> Result:
+def _run_stage(
+    plan: Plan, workdir: Path, earlier: Mapping[str, Result], interruption: Interruption
+) -> Result:
     config = plan.config
     source = config["init"]["source"]
     seen_before = earlier[source].images_seen if source in earlier else 0
     # An earlier stage's name means that stage's newest checkpoint.
     checkpoint = str(workdir / source) if source in earlier else source
-    outcome = _train(plan, workdir / plan.name, checkpoint)
+    outcome = _train(plan, workdir / plan.name, checkpoint, interruption)
     scores = outcome.scores.metrics()
     return Result(
         name=plan.name,
@@ -138,7 +144,7 @@ def _run_stage(plan: Plan, workdir: Path, earlier: Mapping[str, Result]) -> Resu
     )
 
 
-def _train(plan: Plan, folder: Path, checkpoint: str) -> Outcome:
+def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption) -> Outcome:
     config, mesh = plan.config, plan.mesh
     key = jax.random.key(config["seed"])
     store = CheckpointStore(
@@ -167,43 +173,48 @@ def _train(plan: Plan, folder: Path, checkpoint: str) -> Outcome:
     eval_step = jax.jit(
         step.make_eval_step(plan.model, **pixels),
         in_shardings=(replicated, sharded),
-        out_shardings=sharded,
+        out_shardings={"probs": sharded, "loss": sharded, "stop": replicated},
     )
+    watchdog = Watchdog(config["stall_sec"])
 
     def test(state: TrainState) -> Scores:
-        return evaluate(
-            eval_step,
-            state.eval_variables,
-            _test_batches(plan),
-            mesh,
-            num_examples=len(plan.test_source),
-        )
+        with _test_batches(plan) as batches:
+            return evaluate(
+                eval_step,
+                state.eval_variables,
+                batches,
+                mesh,
+                num_examples=len(plan.test_source),
+                interruption=interruption,
+                watchdog=watchdog,
+            )
 
-    first = jax.process_index() == 0
-    progress = Progress(plan.name, start_step=start, total_steps=plan.cadence.total)
-    writer = (
-        MetricsWriter(folder, images_per_step=plan.budget.images(1), start_step=start)
-        if first
-        else None
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        progress = Progress(plan.name, start_step=start, total_steps=plan.cadence.total)
+        stack.callback(progress.close)
+        stack.callback(watchdog.stop)
+        writer = None
+        if jax.process_index() == 0:
+            images = plan.budget.images(1)
+            writer = stack.enter_context(
+                MetricsWriter(folder, images_per_step=images, start_step=start)
+            )
+        batches = stack.enter_context(_train_batches(plan, start))
         return run_loop(
             state,
             cadence=plan.cadence,
             train_step=train_step,
-            batches=_train_batches(plan, start),
+            feed=stack.enter_context(Feed(batches, mesh)),
             evaluate=test,
             key=jax.random.fold_in(key, _STEP_STREAM),
             mesh=mesh,
+            interruption=interruption,
+            watchdog=watchdog,
             store=store,
             card=card,
             writer=writer,
             progress=progress,
         )
-    finally:
-        progress.close()
-        if writer is not None:
-            writer.close()
 
 
 def _first_state(
@@ -261,7 +272,7 @@ def _make_card(plan: Plan) -> Card:
     )
 
 
-def _train_batches(plan: Plan, start: int) -> Iterator[Batch]:
+def _train_batches(plan: Plan, start: int) -> pipeline.BatchStream:
     return pipeline.train_batches(
         plan.train_source,
         plan.views.sampling,
@@ -275,7 +286,7 @@ def _train_batches(plan: Plan, start: int) -> Iterator[Batch]:
     )
 
 
-def _test_batches(plan: Plan) -> Iterator[Batch]:
+def _test_batches(plan: Plan) -> pipeline.BatchStream:
     return pipeline.eval_batches(
         plan.test_source,
         plan.views.sampling,

@@ -66,9 +66,10 @@ def make_train_step(
         ema_decay: of the moving averages, in [0, 1); used when the state keeps them.
 
     Returns:
-        The step. `batch` is a dict of `video`, `label` and `mask`; `key` is the run's JAX key,
-        from which the step derives its own. Metrics are float32 scalars: `loss`, `top1` (both of
-        this batch), `grad_norm` (before clipping), `lr`, `skipped` (in a row).
+        The step. `batch` is a dict of `video`, `label` and `stop` (bool `[B]`, whether the process
+        that fed the row was asked to end); `key` is the run's JAX key, from which the step derives
+        its own. Metrics are scalars: `loss`, `top1` (both of this batch), `grad_norm` (before
+        clipping), `lr`, `skipped` (in a row), and the boolean `stop`, whether anyone was asked.
     """
 
     def loss_fn(
@@ -113,6 +114,7 @@ def make_train_step(
             "grad_norm": grad_norm,
             "lr": jnp.asarray(schedule(state.step), jnp.float32),
             "skipped": jnp.where(finite, 0, state.skipped + 1).astype(jnp.float32),
+            "stop": jnp.any(batch["stop"]),
         }
         new_state = dataclasses.replace(
             state,
@@ -129,7 +131,7 @@ def make_train_step(
 
 
 def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> EvalStep:
-    """Return the pure function `(variables, batch) -> probabilities`.
+    """Return the pure function `(variables, batch) -> scores`.
 
     Args:
         model: called as `model.apply(variables, clips, train=False)`.
@@ -137,7 +139,8 @@ def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[flo
         std: per channel, of pixels in [0, 1].
 
     Returns:
-        The step; its result is a dict of `probs` float32 `[B, classes]` and `loss` float32 `[B]`.
+        The step; its result is a dict of `probs` float32 `[B, classes]`, `loss` float32 `[B]` and
+        `stop`, a boolean scalar as in `make_train_step`.
     """
 
     def step(variables: Any, batch: dict[str, jax.Array]) -> Metrics:
@@ -146,6 +149,7 @@ def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[flo
         return {
             "probs": jax.nn.softmax(logits.astype(jnp.float32)),
             "loss": losses.cross_entropy(logits, batch["label"]),
+            "stop": jnp.any(batch["stop"]),
         }
 
     return step

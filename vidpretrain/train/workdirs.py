@@ -15,7 +15,15 @@ import jax
 CONFIG = "config.json"
 
 # What may change between two runs in one folder, for it does not change what is learned.
-FREE_FIELDS = ("log_every", "checkpoint", "input", "parallel", "test.batch_size", "max_skipped")
+FREE_FIELDS = (
+    "log_every",
+    "stall_sec",
+    "checkpoint",
+    "input",
+    "parallel",
+    "test.batch_size",
+    "max_skipped",
+)
 
 _MOST_LINES = 20
 

@@ -1,0 +1,92 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Batches on their way to the devices, one ahead of the step."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from vidpretrain import parallel
+from vidpretrain.data.batch import Batch
+
+_POLL_SEC = 0.1
+
+
+class Feed:
+    """Moves batches to the devices in a thread of its own, so that transfers overlap steps.
+
+    Use it within `with`: the thread ends with the block.
+    """
+
+    def __init__(self, batches: Iterator[Batch], mesh: Mesh, *, ahead: int = 1) -> None:
+        """Start to move batches.
+
+        Args:
+            batches: this process's slices.
+            mesh: where they go.
+            ahead: batches on the devices that no step has asked for yet.
+        """
+        self._batches = batches
+        self._mesh = mesh
+        self._ready: queue.Queue[dict[str, jax.Array] | Exception] = queue.Queue(maxsize=ahead)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
+
+    def next(self, give_up: Callable[[], bool]) -> dict[str, jax.Array] | None:
+        """Return the next batch on the devices: `video` and `label`.
+
+        Args:
+            give_up: asked while there is no batch; if true, None is returned.
+
+        Raises:
+            Exception: what reading the batch raised.
+        """
+        while True:
+            try:
+                item = self._ready.get(timeout=_POLL_SEC)
+            except queue.Empty:
+                if give_up():
+                    return None
+                continue
+            if isinstance(item, Exception):
+                raise item
+            return item
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed.set()
+        # A reader that hangs must not keep the process: the thread is a daemon.
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        try:
+            for batch in self._batches:
+                arrays: Any = {"video": batch.video, "label": batch.label}
+                self._put(parallel.put_batch(arrays, self._mesh))
+                if self._closed.is_set():
+                    return
+        except Exception as error:  # Raised again where the batch is asked for.
+            self._put(error)
+
+    def _put(self, item: dict[str, jax.Array] | Exception) -> None:
+        while not self._closed.is_set():
+            try:
+                self._ready.put(item, timeout=_POLL_SEC)
+            except queue.Full:
+                continue
+            return

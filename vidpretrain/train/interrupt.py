@@ -1,0 +1,106 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Ending a run from outside: signals that save first, and a watchdog for runs that hang."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+
+EXIT_INTERRUPTED = os.EX_TEMPFAIL
+"""75: a signal ended the run; all is saved, and the same command goes on from there."""
+EXIT_STALLED = os.EX_SOFTWARE
+"""70: nothing happened for too long; the stacks are on standard error."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; its state is saved."""
+
+
+class Interruption:
+    """Remembers that SIGTERM or SIGINT came; a second one ends the process at once.
+
+    Signals are handled within `with`, and only in the main thread, as Python has it; elsewhere the
+    object does nothing.
+
+    Attributes:
+        requested: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        # Only os.write: a handler may run in the middle of anything, printing included.
+        name = signal.Signals(number).name
+        if self.requested:
+            os.write(2, f"\n{name} again: ending at once\n".encode())
+            os._exit(128 + number)
+        self.requested = True
+        os.write(2, f"\n{name}: saving, then ending; once more to end at once\n".encode())
+
+
+class Watchdog:
+    """Ends the process when `beat` has not been called for a set time.
+
+    All threads' stacks go to standard error first, and the exit code is `EXIT_STALLED`.
+    """
+
+    def __init__(self, limit_sec: float) -> None:
+        """Prepare; the time runs from the first beat, so that compilation does not count.
+
+        Args:
+            limit_sec: longest time between two beats; 0 for no limit.
+        """
+        self._limit_sec = limit_sec
+        self._beat = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def beat(self) -> None:
+        """Say that something happened."""
+        if self._limit_sec and self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
+        self._beat.set()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped = True
+        self._beat.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped:
+            if not self._beat.wait(self._limit_sec):
+                print(
+                    f"error: nothing happened for {self._limit_sec:g} s (stall_sec); stacks of "
+                    "all threads follow",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                faulthandler.dump_traceback(all_threads=True)
+                os._exit(EXIT_STALLED)
+            self._beat.clear()
