@@ -18,12 +18,14 @@ Note:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from etils import epath
@@ -175,10 +177,11 @@ def seal(folder: epath.Path, card: Card, texts: Mapping[str, str] | None = None)
     _write_durably(folder / CARD, card.to_json().encode())
     for name, text in (texts or {}).items():
         _write_durably(folder / name, text.encode())
+    for path in _walk(folder):
+        _sync(path)
     files = {name: _entry(folder / name) for name in _list_files(folder)}
     _write_durably(folder / MANIFEST, _manifest_bytes(files))
-    for subfolder, _, _ in folder.walk():
-        _sync(subfolder)
+    _sync(folder)
 
 
 def publish(temporary: epath.Path, final: epath.Path) -> None:
@@ -210,6 +213,32 @@ def verify(path: PathLike, level: VerifyLevel = "hash") -> None:
             )
         if level == "hash" and _sha256(file) != entry["sha256"]:
             raise CheckpointError(f"{folder} is damaged: {name} has other bytes than written.")
+
+
+@contextlib.contextmanager
+def fetched(checkpoint: epath.Path) -> Iterator[epath.Path]:
+    """Give a checkpoint's folder on a local disk: itself, or a copy of a remote one for a while.
+
+    Raises:
+        CheckpointError: a file of the remote one is missing.
+    """
+    if not is_remote(checkpoint):
+        yield checkpoint
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        local = epath.Path(temporary)
+        try:
+            for name in (*_read_manifest(checkpoint), MANIFEST):
+                (local / name).parent.mkdir(parents=True, exist_ok=True)
+                (local / name).write_bytes((checkpoint / name).read_bytes())
+        except OSError as error:
+            raise CheckpointError(f"Cannot fetch {checkpoint}: {error}.") from error
+        yield local
+
+
+def is_remote(path: PathLike) -> bool:
+    """Say whether a path is in a remote store, such as `gs://bucket/folder`."""
+    return "://" in os.fspath(path)
 
 
 def is_checkpoint(path: PathLike) -> bool:
@@ -356,15 +385,20 @@ def _find_step(folder: epath.Path, which: str | int, level: VerifyLevel) -> epat
 # --- bytes -----------------------------------------------------------------------------------
 
 
+def _walk(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yield everything in a folder and the folders in it (`epath`'s own drops `gs://`)."""
+    for child in folder.iterdir():
+        yield child
+        if child.is_dir():
+            yield from _walk(child)
+
+
 def _list_files(folder: epath.Path) -> list[str]:
-    files = []
-    for parent, _, names in folder.walk():
-        files += [(epath.Path(parent) / name).relative_to(folder).as_posix() for name in names]
-    return sorted(name for name in files if name != MANIFEST)
+    files = (path for path in _walk(folder) if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def _entry(file: epath.Path) -> dict[str, Any]:
-    _sync(file)
     return {"size": file.stat().length, "sha256": _sha256(file)}
 
 
@@ -408,7 +442,7 @@ def _write_durably(file: epath.Path, data: bytes) -> None:
 
 def _sync(path: PathLike) -> None:
     """Force a local file or folder to the disk; object stores do so by themselves."""
-    if "://" in os.fspath(path):
+    if is_remote(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:

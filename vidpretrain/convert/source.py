@@ -71,13 +71,22 @@ def open_source(
         CheckpointError: nothing sound is there, or nobody's names fit.
     """
     if not files.is_file_name(path):
-        checkpoint = folder.find_checkpoint(path, which, level)
-        variables = folder.read_variables(checkpoint, ema)
-        return Source(str(checkpoint), folder.read_card(checkpoint), {OURS: variables})
+        return _open_folder(path, which, ema, level)
     arrays, card = files.read_file(path)
     if all(name.startswith(("params/", "batch_stats/")) for name in arrays):
         return Source(str(path), card, {OURS: tree.nest(arrays)})
     return Source(str(path), card, _read_foreign(str(path), arrays, named_by))
+
+
+def _open_folder(path: PathLike, which: str | int, ema: bool | None, level: VerifyLevel) -> Source:
+    # Remote bytes come over the wire once, and are hashed here.
+    quick: VerifyLevel = "size" if folder.is_remote(path) else level
+    checkpoint = folder.find_checkpoint(path, which, quick)
+    with folder.fetched(checkpoint) as local:
+        if quick != level:
+            folder.verify(local, level)
+        variables = folder.read_variables(local, ema)
+        return Source(str(checkpoint), folder.read_card(local), {OURS: variables})
 
 
 def find_card(path: PathLike, which: str | int = "latest") -> Card:
