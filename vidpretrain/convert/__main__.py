@@ -8,8 +8,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from etils import epath
-
 from vidpretrain import models
 from vidpretrain.convert import files, folder, source, tree
 from vidpretrain.convert.folder import Card, CheckpointError
@@ -211,7 +209,7 @@ def _write(
     if codebase is not None:
         arrays = source.rename(variables, codebase, card.name)
     files.write_file(destination, arrays, card)
-    epath.Path(f"{destination}.{_REPORT}").write_text(report)
+    folder.as_path(f"{destination}.{_REPORT}").write_text(report)
 
 
 if __name__ == "__main__":

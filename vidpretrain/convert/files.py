@@ -21,7 +21,13 @@ import safetensors.numpy
 from etils import epath
 
 from vidpretrain.convert import torch_file
-from vidpretrain.convert.folder import Card, CheckpointError, PathLike, refuse_existing
+from vidpretrain.convert.folder import (
+    Card,
+    CheckpointError,
+    PathLike,
+    as_path,
+    refuse_existing,
+)
 
 READABLE = (".safetensors", ".npz", *torch_file.SUFFIXES)
 WRITABLE = (".safetensors", ".npz")
@@ -52,7 +58,7 @@ def read_file(path: PathLike) -> tuple[Arrays, Card | None]:
     Raises:
         CheckpointError: the file is missing, damaged, or of another kind.
     """
-    file = epath.Path(path)
+    file = as_path(path)
     if not file.is_file():
         raise CheckpointError(f"There is no file {file}.")
     if file.name.endswith(torch_file.SUFFIXES):
@@ -78,7 +84,7 @@ def write_file(path: PathLike, arrays: Mapping[str, np.ndarray], card: Card) -> 
     Raises:
         CheckpointError: the file exists or cannot be written.
     """
-    file = epath.Path(path)
+    file = as_path(path)
     refuse_existing(file)
     temporary = file.parent / f"{file.name}.tmp-{os.getpid()}"
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

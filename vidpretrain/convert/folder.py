@@ -140,7 +140,7 @@ def write_checkpoint(
     Raises:
         CheckpointError: `path` exists or cannot be written.
     """
-    final = epath.Path(path)
+    final = as_path(path)
     refuse_existing(final)
     temporary = final.parent / f"{final.name}.tmp-{os.getpid()}"
     try:
@@ -149,7 +149,7 @@ def write_checkpoint(
         tree.write_tree(temporary / STATE, arrays)
         seal(temporary, card, texts)
         publish(temporary, final)
-    except OSError as error:
+    except Exception as error:  # orbax and TensorStore raise whatever they like
         raise CheckpointError(f"Cannot write the checkpoint {final}: {error}.") from error
     finally:
         if temporary.exists():
@@ -162,7 +162,7 @@ def refuse_existing(path: PathLike) -> None:
     Raises:
         CheckpointError: it exists.
     """
-    if epath.Path(path).exists():
+    if as_path(path).exists():
         raise CheckpointError(f"{path} exists already. Choose another name or move it away.")
 
 
@@ -201,7 +201,7 @@ def verify(path: PathLike, level: VerifyLevel = "hash") -> None:
         CheckpointError: a file is missing, has another size or other bytes, or there is no
             manifest that can be trusted.
     """
-    folder = epath.Path(path)
+    folder = as_path(path)
     for name, entry in _read_manifest(folder).items():
         file = folder / name
         if not file.is_file():
@@ -236,6 +236,11 @@ def fetched(checkpoint: epath.Path) -> Iterator[epath.Path]:
         yield local
 
 
+def as_path(path: PathLike) -> epath.Path:
+    """Make a path that both local and remote stores take; local ones absolute, as orbax wants."""
+    return epath.Path(path if is_remote(path) else os.path.abspath(path))
+
+
 def is_remote(path: PathLike) -> bool:
     """Say whether a path is in a remote store, such as `gs://bucket/folder`."""
     return "://" in os.fspath(path)
@@ -243,7 +248,7 @@ def is_remote(path: PathLike) -> bool:
 
 def is_checkpoint(path: PathLike) -> bool:
     """Say whether a folder claims to be one checkpoint; `verify` says whether it is right."""
-    return (epath.Path(path) / MANIFEST).exists()
+    return (as_path(path) / MANIFEST).exists()
 
 
 def read_card(path: PathLike) -> Card:
@@ -252,7 +257,7 @@ def read_card(path: PathLike) -> Card:
     Raises:
         CheckpointError: there is none, or it cannot be read.
     """
-    file = epath.Path(path) / CARD
+    file = as_path(path) / CARD
     try:
         return Card.from_json(file.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -273,7 +278,7 @@ def read_variables(path: PathLike, ema: bool | None = None) -> tree.Nested:
     Raises:
         CheckpointError: it holds no weights, or no averages of them.
     """
-    state = epath.Path(path) / STATE
+    state = as_path(path) / STATE
     has_ema = any(name.startswith("ema/") for name in tree.stored_leaves(state))
     if ema and not has_ema:
         raise CheckpointError(f"{path} holds no moving averages; take the weights as trained.")
@@ -304,7 +309,7 @@ def find_checkpoint(
     Raises:
         CheckpointError: there is none, or there are several stages.
     """
-    folder = epath.Path(path)
+    folder = as_path(path)
     if is_checkpoint(folder):
         verify(folder, level)
         return folder

@@ -23,10 +23,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from etils import epath
 
 from vidpretrain.convert import stored_zip
-from vidpretrain.convert.folder import CheckpointError, PathLike, is_remote
+from vidpretrain.convert.folder import CheckpointError, PathLike, as_path, is_remote
 from vidpretrain.convert.stored_zip import Member, ZipError
 
 SUFFIXES = (".pth", ".pt", ".pth.tar")
@@ -118,7 +117,7 @@ class _PickleError(ValueError):
 
 def _map(path: PathLike) -> memoryview:
     if is_remote(path):
-        return memoryview(epath.Path(path).read_bytes())
+        return memoryview(as_path(path).read_bytes())
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return memoryview(b"")

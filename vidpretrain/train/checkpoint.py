@@ -28,7 +28,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.experimental import multihost_utils
 
 from vidpretrain.convert import folder, tree
@@ -92,7 +91,7 @@ class CheckpointStore:
             )
         if keep_every_steps is not None and keep_every_steps < 1:
             raise ValueError(f"keep_every_steps is {keep_every_steps}; it must be 1 or more.")
-        self._path = epath.Path(path)
+        self._path = folder.as_path(path)
         self._keep_last = keep_last
         self._keep_every_steps = keep_every_steps
         self._level: VerifyLevel = level
