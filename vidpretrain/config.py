@@ -65,15 +65,20 @@ def base() -> ConfigDict:
     config.views.frames = 8  # of a clip: the network's window
     config.views.stride = 1  # frames; dense only
     config.views.short = "loop"  # beyond the end of a short video: loop, hold or refuse
-    config.views.crop = "resized"  # resized: random area and shape; shifted: random place
+    config.views.crop = "resized"  # resized: random area and shape; shifted; multiscale
     config.views.size_px = 224  # side of training clips
-    config.views.short_side_px = 0  # frames are first resized so; shifted only; 0: keep
+    config.views.area = (0.08, 1.0)  # least and greatest share of the frame; resized only
+    config.views.short_side_px = 0  # frames are first resized so; not for resized; 0: keep
+    config.views.fixed_px = (0, 0)  # or to this height, width; in tests too; (0, 0): keep
     config.views.pad_px = 0  # border added before shifted crops
     config.views.flip = False  # mirror half of the clips, with the data set's own label map
+    config.views.color_jitter = (0.0, 0.0, 0.0, 0.0)  # of brightness, contrast, saturation, hue
+    config.views.randaugment = ""  # such as rand-m7-mstd0.5-inc1; empty: none
+    config.views.repeats = 1  # differently augmented clips of an example in a batch
     config.views.test_size_px = 0  # side of test clips; 0: as in training
     config.views.test_short_side_px = 256  # frames are first resized so in tests; 0: keep
     config.views.test_clips = 1  # clips per video in tests
-    config.views.test_crops = 1  # 1: centre; 3: left, centre, right (or top, centre, bottom)
+    config.views.test_crops = 1  # 1: centre; 3: left, centre, right (or top, ...); 10
 
     config.input = ConfigDict()
     config.input.num_workers = 0  # processes that read and decode; 0: threads of this one

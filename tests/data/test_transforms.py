@@ -10,6 +10,7 @@ from vidpretrain.data.transforms import (
     Flip,
     ResizedCrop,
     ShiftedCrop,
+    ShortSide,
     SpreadCrops,
     crop,
     flip,
@@ -138,7 +139,7 @@ def test_shifted_crops_reach_every_place():
 
 
 def test_shifted_crops_pad_with_black_and_resize_before():
-    transform, rng = ShiftedCrop(6, short_side_px=4, pad_px=1), np.random.default_rng(0)
+    transform, rng = ShiftedCrop(6, ShortSide(4), pad_px=1), np.random.default_rng(0)
     clip = transform(np.full((2, 8, 8, 3), 9, np.uint8), rng)
     assert (clip[:, 1:-1, 1:-1] == 9).all()
     assert clip.sum() == 2 * 4 * 4 * 3 * 9
@@ -158,7 +159,7 @@ def test_flip_changes_the_label_with_the_clip():
     "augmentation",
     [
         Augmentation(ResizedCrop(8), Flip((0, 1))),
-        Augmentation(ShiftedCrop(8, short_side_px=9, pad_px=2), Flip((0, 1))),
+        Augmentation(ShiftedCrop(8, ShortSide(9), pad_px=2), Flip((0, 1))),
     ],
     ids=str,
 )
@@ -185,7 +186,7 @@ def test_an_image_is_cut_as_a_clip_is():
 def test_test_crops_resize_first():
     clip = noise(2, 20, 30, 3)
     expected = resize_short_side(clip, 10)[:, 1:9]
-    crops = SpreadCrops(8, short_side_px=10, num_crops=3)(clip)
+    crops = SpreadCrops(8, ShortSide(10), num_crops=3)(clip)
     np.testing.assert_array_equal(crops[0], expected[:, :, :8])
     np.testing.assert_array_equal(crops[2], expected[:, :, -8:])
 
@@ -198,8 +199,8 @@ def test_test_crops_resize_first():
         (lambda: ResizedCrop(8, area=(0.5, 0.2)), "area is"),
         (lambda: ResizedCrop(8, aspect=(2.0, 1.0)), "aspect is"),
         (lambda: ShiftedCrop(8, pad_px=-1), "pad_px is -1"),
-        (lambda: ShiftedCrop(9, short_side_px=4, pad_px=2), "4 px and 2 px of padding"),
-        (lambda: SpreadCrops(9, short_side_px=8), "A crop of 9 px does not fit"),
+        (lambda: ShiftedCrop(9, ShortSide(4), pad_px=2), "4 px and 2 px of padding"),
+        (lambda: SpreadCrops(9, ShortSide(8)), "A crop of 9 px does not fit"),
         (lambda: SpreadCrops(8, num_crops=0), "num_crops is 0"),
         (lambda: Flip((0,), prob=1.5), "prob is 1.5"),
     ],

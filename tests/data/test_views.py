@@ -11,7 +11,7 @@ from vidpretrain.data import make_source, make_views, source_names
 from vidpretrain.data.catalog import _CATALOG
 from vidpretrain.data.digits import Digits, moving_digits, stills
 from vidpretrain.data.sampling import DenseWindow, Segments, ShortVideo
-from vidpretrain.data.transforms import Flip, ResizedCrop, ShiftedCrop, SpreadCrops
+from vidpretrain.data.transforms import Flip, ResizedCrop, ShiftedCrop, ShortSide, SpreadCrops
 
 SOURCE = moving_digits("test", num_clips=4)
 
@@ -21,7 +21,7 @@ def test_the_plain_recipe_of_videos():
     assert views.sampling == DenseWindow(8, 2, 10, ShortVideo.LOOP)
     assert views.augmentation.crop == ResizedCrop(224)
     assert views.augmentation.flip is None
-    assert views.test_crops == SpreadCrops(224, 256, 3)
+    assert views.test_crops == SpreadCrops(224, ShortSide(256), 3)
     assert (views.frames, views.per_example) == (8, 30)
 
 
@@ -39,7 +39,7 @@ def test_segments_shifted_and_flipped():
         test_short_side_px=0,
     )
     assert views.sampling == Segments(4)
-    assert views.augmentation.crop == ShiftedCrop(28, 32, 2)
+    assert views.augmentation.crop == ShiftedCrop(28, ShortSide(32), 2)
     assert views.augmentation.flip == Flip(SOURCE.flip_labels)
     assert views.test_crops == SpreadCrops(32)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vidpretrain.data.digits import Scene, moving_digits, stills
+from vidpretrain.data.motion import show_motion
 from vidpretrain.data.source import Source
 from vidpretrain.suggest import closest
 
@@ -31,6 +32,14 @@ _CATALOG = {
     "moving_digits": _Entry(moving_digits, ("clip_frames", "num_clips", *_SCENE)),
     "stills": _Entry(stills, ("num_clips", *_SCENE)),
 }
+_MOTION = (
+    "modality",
+    "flow_method",
+    "flow_bound_px",
+    "motion_stack",
+    "motion_short_side_px",
+)
+"""Options of every data set: what is shown of its frames."""
 
 
 def source_names() -> tuple[str, ...]:
@@ -45,7 +54,7 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
         name: One of `source_names()`.
         split: Name of a part of the data set, such as "train".
         seed: Seed of whatever is random in the data themselves.
-        **options: The data set's own options.
+        **options: The data set's own options, and those of `motion.show_motion`.
 
     Raises:
         ValueError: An unknown name, split or option, or an option's value is impossible.
@@ -53,9 +62,11 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
     if name not in _CATALOG:
         raise ValueError(f"source.name={name!r}; {closest(name, _CATALOG)}")
     entry = _CATALOG[name]
+    allowed = (*entry.options, *_MOTION)
     for option in options:
-        if option not in entry.options:
+        if option not in allowed:
             raise ValueError(
-                f"source.{option}: {name} has no such option; {closest(option, entry.options)}"
+                f"source.{option}: {name} has no such option; {closest(option, allowed)}"
             )
-    return entry.make(split, seed, **options)
+    motion = {option: options.pop(option) for option in _MOTION if option in options}
+    return show_motion(entry.make(split, seed, **options), **motion)

@@ -30,7 +30,7 @@ from vidpretrain.data.batch import PADDING, Batch
 from vidpretrain.data.sampling import Sampling
 from vidpretrain.data.source import Source
 from vidpretrain.data.streams import generator
-from vidpretrain.data.transforms import Augmentation, SpreadCrops
+from vidpretrain.data.transforms import Augmentation, FixedCrops
 
 
 class Batches(Protocol):
@@ -87,9 +87,15 @@ class TrainBatches:
     Attributes:
         source: Where the examples come from.
         sampling: Chooses frames.
-        augmentation: Crops and flips.
+        augmentation: Crops, flips and repaints; with `repeats`, `R` clips of each example.
         share: Which rows are made here.
         seed: Seed of order, frames, crops and flips.
+
+    Note:
+        With `R` repeats, clip `n` of the stream is copy `n % R` of the example in place `n // R`.
+        The rows of a batch are sorted by copy, so that copies of an example are far apart: on
+        other devices, and mixed with others. DeiT and timm begin a new order of the examples
+        after `N` clips of `N` examples; here an order is gone through to its end, `R N` clips.
     """
 
     source: Source
@@ -104,10 +110,11 @@ class TrainBatches:
     def __getitem__(self, step: int) -> Batch:
         """Return this process's rows of batch `step`."""
         clips, labels, examples = [], [], []
-        for position in self.share.positions(step):
-            epoch, place = divmod(position, len(self.source))
+        for position in self._positions(step):
+            turn, copy = divmod(position, self.augmentation.repeats)
+            epoch, place = divmod(turn, len(self.source))
             example = int(epoch_order(self.seed, epoch, len(self.source))[place])
-            rng = generator("augmentation", self.seed, epoch, example)
+            rng = generator("augmentation", self.seed, epoch, example, copy)
             indices = self.sampling.draw(self.source.num_frames(example), rng)
             clip, label = self.augmentation(
                 _read(self.source, example, indices), self.source.label(example), rng
@@ -121,6 +128,13 @@ class TrainBatches:
             mask=np.ones(len(clips), bool),
             example=np.array(examples, np.int32),
         )
+
+    def _positions(self, step: int) -> list[int]:
+        """Return the positions of this process's rows in the stream of clips."""
+        batch_size = self.share.batch_size
+        whole = np.arange(step * batch_size, (step + 1) * batch_size)
+        by_copy = whole[np.argsort(whole % self.augmentation.repeats, kind="stable")]
+        return [int(by_copy[row - whole[0]]) for row in self.share.positions(step)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +152,7 @@ class EvalBatches:
 
     source: Source
     sampling: Sampling
-    crops: SpreadCrops
+    crops: FixedCrops
     share: _Share
 
     @property
@@ -286,7 +300,7 @@ def train_batches(
 def eval_batches(
     source: Source,
     sampling: Sampling,
-    crops: SpreadCrops,
+    crops: FixedCrops,
     *,
     batch_size: int,
     num_workers: int = 0,

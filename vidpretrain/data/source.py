@@ -4,10 +4,22 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+
+
+class Modality(enum.StrEnum):
+    """What the numbers of a frame mean."""
+
+    RGB = "rgb"
+    """Colours: red, green, blue."""
+    FLOW = "flow"
+    """Movement to the right and downwards, in turn; 128 is none."""
+    DIFFERENCE = "difference"
+    """Change of colours; 128 is none."""
 
 
 class Source(Protocol):
@@ -45,3 +57,8 @@ class Source(Protocol):
 
     def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames asked for, in that order, as uint8 `[T, H, W, C]`."""
+
+
+def modality_of(source: Source) -> Modality:
+    """Return what a source's frames mean: its `modality`, or colours if it has none."""
+    return getattr(source, "modality", Modality.RGB)
