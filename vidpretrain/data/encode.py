@@ -47,12 +47,11 @@ def encode_video(
         rotation_deg: How players turn the picture, counter-clockwise, in multiples of 90 (mp4).
 
     Returns:
-        A whole file, playable from its beginning without seeking where the container allows it.
+        A whole file.
     """
     name, usual_codec = CONTAINERS[extension]
     buffer = io.BytesIO()
-    container_options = {"movflags": "+faststart"} if name == "mp4" else {}
-    with av.open(buffer, "w", format=name, container_options=container_options) as container:
+    with av.open(buffer, "w", format=name) as container:
         stream: Any = None
         for time, frame in zip(_times(times), frames, strict=False):
             if stream is None:
