@@ -375,10 +375,10 @@ def kill_while_saving(path: pathlib.Path, delay_sec: float) -> int:
         text=True,
         cwd=ROOT,
     )
-    process.stdout.readline()
+    first = process.stdout.readline()
     time.sleep(delay_sec)
     process.kill()
-    return int(process.communicate()[0].split()[-1])
+    return int((first + process.communicate()[0]).split()[-1])
 
 
 def check_killed(path, times):

@@ -259,7 +259,8 @@ def _sharding(leaf: Any) -> jax.sharding.Sharding:
 def _like(leaf: Any, value: Any) -> Any:
     """Give a restored value the type of the leaf that it fills; without elements it has none."""
     if value is None:
-        value = jnp.zeros(leaf.shape, leaf.dtype)
+        make = np.zeros if isinstance(leaf, np.ndarray) else jnp.zeros
+        value = make(leaf.shape, leaf.dtype)
     if _is_key(leaf):
         impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
         key = jax.random.wrap_key_data(jnp.asarray(value), impl=impl)
