@@ -139,6 +139,36 @@ def test_an_example_looks_different_in_every_epoch():
     assert len({batch.video.tobytes() for batch in take(stream, 20)}) > 1
 
 
+@pytest.mark.parametrize(("batch_size", "repeats"), [(6, 3), (6, 2), (7, 3), (2, 3)])
+def test_repeats_are_other_clips_of_the_same_examples(batch_size, repeats):
+    num_examples = 10
+    augmentation = Augmentation(ShiftedCrop(2), repeats=repeats)
+    stream = train_batches(
+        Numbered(num_examples, side=16), WINDOW, augmentation, batch_size=batch_size, seed=0
+    )
+    num_batches = -(-num_examples * repeats // batch_size)
+    batches = take(stream, num_batches)
+    examples = np.concatenate([batch.example for batch in batches])
+    # All rows of an epoch, but for those of the last batch that belong to the next.
+    last = num_batches * batch_size - num_examples * repeats
+    counts = np.bincount(examples, minlength=num_examples)
+    assert repeats <= counts.max() <= repeats + last
+    assert counts.sum() == num_batches * batch_size
+    if not last:
+        assert set(counts) == {repeats}
+    if not batch_size % repeats:
+        for batch in batches:
+            distinct = batch_size // repeats
+            np.testing.assert_array_equal(batch.example, np.tile(batch.example[:distinct], repeats))
+
+
+def test_repeats_differ_in_frames():
+    augmentation = Augmentation(ShiftedCrop(2), repeats=8)
+    stream = train_batches(Numbered(1, side=2), WINDOW, augmentation, batch_size=8, seed=0)
+    (batch,) = take(stream, 1)
+    assert len({clip.tobytes() for clip in batch.video}) == 3
+
+
 @pytest.mark.parametrize("process_count", [2, 3, 6])
 def test_processes_share_the_rows_of_every_batch(process_count):
     def rows(**share):

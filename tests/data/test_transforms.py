@@ -5,13 +5,19 @@
 import numpy as np
 import pytest
 
+from vidpretrain.data.color import ColorJitter
+from vidpretrain.data.randaugment import RandAugment
 from vidpretrain.data.transforms import (
     Augmentation,
+    FixedSize,
     Flip,
+    MultiScaleCrop,
     ResizedCrop,
     ShiftedCrop,
     ShortSide,
     SpreadCrops,
+    TenCrops,
+    corner_crops,
     crop,
     flip,
     resize,
@@ -145,6 +151,60 @@ def test_shifted_crops_pad_with_black_and_resize_before():
     assert clip.sum() == 2 * 4 * 4 * 3 * 9
 
 
+@pytest.mark.parametrize("size", [(20, 30), (30, 20), (10, 12)])
+def test_fixed_sizes_ignore_the_shape(size):
+    assert FixedSize(10, 12)(noise(2, *size, 3)).shape == (2, 10, 12, 3)
+
+
+def test_corner_crops():
+    crops = corner_crops(coordinates(7, 10), 4)
+    assert crops[:, 0, 0, 0].tolist() == [[0, 0], [0, 6], [3, 0], [3, 6], [1, 3]]
+
+
+def test_ten_crops_are_five_and_their_mirror_images():
+    clip = noise(2, 20, 30, 3)
+    crops = TenCrops(8, ShortSide(10))(clip)
+    expected = corner_crops(resize_short_side(clip, 10), 8)
+    assert crops.shape == (10, 2, 8, 8, 3)
+    np.testing.assert_array_equal(crops[:5], expected)
+    np.testing.assert_array_equal(crops[5:], expected[..., ::-1, :])
+
+
+# 256 x 340 frames: 256, 224, 192 and 168 (168.96) pixels; the sides are neighbours in that list.
+@pytest.mark.parametrize(
+    ("size_px", "frame", "sides"),
+    [
+        (224, (256, 340), (256, 224, 192, 168)),
+        # Within 2 pixels of the size that is wanted: that size, so that nothing is resized.
+        (190, (256, 340), (256, 224, 190, 168)),
+        (112, (340, 120), (120, 105, 90, 79)),
+        (104, (340, 120), (120, 104, 90, 79)),
+    ],
+)
+def test_sizes_of_multi_scale_crops(size_px, frame, sides):
+    a, b, c, d = sides
+    assert MultiScaleCrop(size_px).sizes(*frame) == [
+        *((a, a), (a, b), (b, a), (b, b), (b, c)),
+        *((c, b), (c, c), (c, d), (d, c), (d, d)),
+    ]
+
+
+def test_multi_scale_crops_lie_in_13_places():
+    transform, rng = MultiScaleCrop(4, scales=(0.5,)), np.random.default_rng(0)
+    places = {transform.draw(40, 60, rng) for _ in range(500)}
+    # 20 x 20 in 40 x 60: steps of 5 and 10 pixels.
+    quarters = {(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (0, 2), (4, 2)}
+    quarters |= {(1, 1), (1, 3), (3, 1), (3, 3)}
+    assert places == {(5 * down, 10 * right, 20, 20) for down, right in quarters}
+
+
+@pytest.mark.parametrize("frame", [(1, 1), (3, 50), (100, 101)])
+def test_multi_scale_crops_fit_every_frame(frame):
+    transform, rng = MultiScaleCrop(8), np.random.default_rng(0)
+    for _ in range(100):
+        assert transform(noise(1, *frame, 3), rng).shape == (1, 8, 8, 3)
+
+
 def test_flip_changes_the_label_with_the_clip():
     clip, rng = coordinates(2, 3), np.random.default_rng(0)
     transform = Flip(labels=(1, 0, 2), prob=0.3)
@@ -160,8 +220,10 @@ def test_flip_changes_the_label_with_the_clip():
     [
         Augmentation(ResizedCrop(8), Flip((0, 1))),
         Augmentation(ShiftedCrop(8, ShortSide(9), pad_px=2), Flip((0, 1))),
+        Augmentation(MultiScaleCrop(8, rescale=FixedSize(10, 20)), Flip((0, 1))),
+        Augmentation(ResizedCrop(8), repaint=(ColorJitter(0.4, 0.4, 0.4, 0.1), RandAugment())),
     ],
-    ids=str,
+    ids=["resized", "shifted", "multiscale", "repainted"],
 )
 def test_all_frames_of_a_clip_are_cut_alike(augmentation):
     clip = np.repeat(noise(1, 12, 16, 3), 4, axis=0)
@@ -203,6 +265,12 @@ def test_test_crops_resize_first():
         (lambda: SpreadCrops(9, ShortSide(8)), "A crop of 9 px does not fit"),
         (lambda: SpreadCrops(8, num_crops=0), "num_crops is 0"),
         (lambda: Flip((0,), prob=1.5), "prob is 1.5"),
+        (lambda: ShortSide(0), "short side's size is 0 px"),
+        (lambda: FixedSize(10, 0), "width's size is 0 px"),
+        (lambda: TenCrops(9, FixedSize(20, 8)), "A crop of 9 px does not fit"),
+        (lambda: MultiScaleCrop(8, scales=(1.5,)), "scales is"),
+        (lambda: MultiScaleCrop(8, max_distortion=-1), "max_distortion is -1"),
+        (lambda: Augmentation(ResizedCrop(8), repeats=0), "repeats is 0"),
     ],
 )
 def test_impossible_numbers_are_refused(make, message):

@@ -9,9 +9,21 @@ import pytest
 
 from vidpretrain.data import make_source, make_views, source_names
 from vidpretrain.data.catalog import _CATALOG
+from vidpretrain.data.color import ColorJitter
 from vidpretrain.data.digits import Digits, moving_digits, stills
+from vidpretrain.data.randaugment import RandAugment
 from vidpretrain.data.sampling import DenseWindow, Segments, ShortVideo
-from vidpretrain.data.transforms import Flip, ResizedCrop, ShiftedCrop, ShortSide, SpreadCrops
+from vidpretrain.data.transforms import (
+    Augmentation,
+    FixedSize,
+    Flip,
+    MultiScaleCrop,
+    ResizedCrop,
+    ShiftedCrop,
+    ShortSide,
+    SpreadCrops,
+    TenCrops,
+)
 
 SOURCE = moving_digits("test", num_clips=4)
 
@@ -44,6 +56,32 @@ def test_segments_shifted_and_flipped():
     assert views.test_crops == SpreadCrops(32)
 
 
+def test_fixed_frames_multi_scale_crops_and_other_pixels():
+    views = make_views(
+        stills("test"),
+        frames=1,
+        crop="multiscale",
+        size_px=224,
+        fixed_px=(256, 340),
+        color_jitter=(0.4, 0.4, 0.2, 0.0),
+        randaugment="rand-m7-mstd0.5-inc1",
+        repeats=3,
+        test_short_side_px=0,
+        test_crops=10,
+    )
+    fixed = FixedSize(256, 340)
+    assert views.augmentation == Augmentation(
+        MultiScaleCrop(224, rescale=fixed),
+        repaint=(
+            ColorJitter(0.4, 0.4, 0.2),
+            RandAugment(7.0, magnitude_std=0.5, increasing=True),
+        ),
+        repeats=3,
+    )
+    assert views.test_crops == TenCrops(224, fixed)
+    assert views.per_example == 10
+
+
 @dataclasses.dataclass(frozen=True)
 class Unmirrorable(Digits):
     """Digits whose mirror images are no digits."""
@@ -61,6 +99,21 @@ class Unmirrorable(Digits):
         ({"frames": 8, "stride": 4, "short": "refuse"}, "span 29 frames, but a video has 24"),
         ({"crop": "shifted", "size_px": 9, "short_side_px": 8}, "9 px does not fit"),
         ({"size_px": 300}, "A crop of 300 px does not fit"),
+        ({"short_side_px": 256}, "no effect on resized crops"),
+        ({"fixed_px": (256, 340), "test_short_side_px": 0}, "no effect on resized crops"),
+        ({"pad_px": 2}, "views.pad_px=2 has no effect on resized crops"),
+        (
+            {"crop": "shifted", "short_side_px": 256, "fixed_px": (256, 340)},
+            "views.short_side_px=256 exclude each other",
+        ),
+        (
+            {"crop": "shifted", "fixed_px": (256, 340)},
+            "views.test_short_side_px=256 exclude each other",
+        ),
+        ({"test_crops": 10}, "views.test_crops=10 mirrors clips"),
+        ({"area": (0.5, 0.2)}, "area is"),
+        ({"randaugment": "m7"}, "must begin with rand"),
+        ({"repeats": 0}, "repeats is 0"),
     ],
 )
 def test_impossible_views_are_refused(options, message):

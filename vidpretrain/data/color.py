@@ -87,7 +87,7 @@ def autocontrast(clip: np.ndarray) -> np.ndarray:
         (present,) = np.nonzero(_histogram(clip, channel))
         low, high = int(present[0]), int(present[-1])
         # Rounded down, as Pillow does.
-        stretched = np.floor((_LEVELS - low) * (255 / max(1, high - low)))
+        stretched = (_LEVELS - low) * 255 // max(1, high - low)
         tables[:, channel] = stretched if high > low else _LEVELS
     return _map_levels(clip, tables)
 

@@ -210,14 +210,17 @@ def show_motion(
     if modality == Modality.RGB:
         return source
     if modality not in changes:
-        raise ValueError(f"source.modality={modality!r}; {closest(modality, list(Modality))}")
+        raise ValueError(
+            f"source.modality={modality!r}; {closest(modality, [word.value for word in Modality])}"
+        )
     rescale = ShortSide(motion_short_side_px) if motion_short_side_px else None
     return Motion(source, changes[modality](), motion_stack, rescale)
 
 
 def _flow_method(word: str) -> FlowMethod:
-    if word not in list(FlowMethod):
-        raise ValueError(f"source.flow_method={word!r}; {closest(word, list(FlowMethod))}")
+    allowed = [method.value for method in FlowMethod]
+    if word not in allowed:
+        raise ValueError(f"source.flow_method={word!r}; {closest(word, allowed)}")
     return FlowMethod(word)
 
 
