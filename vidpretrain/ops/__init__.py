@@ -24,7 +24,7 @@ its own name.
 """
 
 from vidpretrain.ops.activation import relu, relu6, sigmoid, swish
-from vidpretrain.ops.conv import conv3d, default_padding, dense, output_size
+from vidpretrain.ops.conv import conv3d, default_padding, dense
 from vidpretrain.ops.ct import channel_dims, ct_conv, transpose_channels
 from vidpretrain.ops.norm import batch_moments, batch_norm
 from vidpretrain.ops.platform import compile_for, target_platform
@@ -32,6 +32,7 @@ from vidpretrain.ops.pool import adaptive_avg_pool, avg_pool, functional_avg_poo
 from vidpretrain.ops.shift import temporal_shift
 from vidpretrain.ops.sth import attentive_integration, sth_conv, sth_parts
 from vidpretrain.ops.sts import Static, static_channels, sts_conv
+from vidpretrain.ops.windows import output_size
 
 __all__ = [
     "Static",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from vidpretrain.ops import conv
-from vidpretrain.ops.conv import Triple
+from vidpretrain.ops.windows import Triple
 
 
 def channel_dims(channels: int, num_dims: int) -> tuple[int, ...]:

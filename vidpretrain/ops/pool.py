@@ -9,8 +9,8 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from vidpretrain.ops.conv import Triple, output_size
 from vidpretrain.ops.platform import jit_as
+from vidpretrain.ops.windows import Triple, output_size
 
 
 def max_pool(

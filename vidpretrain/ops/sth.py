@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from vidpretrain.ops import conv
-from vidpretrain.ops.conv import Triple
 from vidpretrain.ops.platform import jit_as, target_platform
 from vidpretrain.ops.pool import adaptive_avg_pool
+from vidpretrain.ops.windows import Triple
 
 
 def sth_conv(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from vidpretrain.ops import conv
-from vidpretrain.ops.conv import Triple
 from vidpretrain.ops.platform import jit_as, target_platform
+from vidpretrain.ops.windows import Triple
 
 Static = Literal["raster", "axis", "dilated"]
 
