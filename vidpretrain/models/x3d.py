@@ -122,6 +122,7 @@ class X3D(nn.Module):
 
     Attributes:
       depths: Blocks of each stage.
+      widths: Output channels of each stage; the stem has the first's.
       stem_temporal: Temporal kernel size of the stem.
       conv: Builder of the blocks' channel-wise convolutions.
       projection_bias: Whether the linear layer before the classifier has a bias.
@@ -139,6 +140,7 @@ class X3D(nn.Module):
     depths: tuple[int, ...]
     stem_temporal: int
     conv: Convolution
+    widths: tuple[int, ...] = WIDTHS
     projection_bias: bool = False
     num_classes: int = 400
     dropout: float = 0.5
@@ -153,8 +155,10 @@ class X3D(nn.Module):
         replacements = (Replacement(self.conv, ("conv2",), layers.select_blocks(self.depths)),)
         rates = drop_path_rates(self.drop_path, self.depths)
         classes = layers.stage_classes(X3DStage, len(self.depths), self.remat)
-        x = X3DStem(WIDTHS[0], self.stem_temporal, self.norm, self.dtype, name="stem")(x, train)
-        for stage, (depth, width) in enumerate(zip(self.depths, WIDTHS, strict=True), start=1):
+        x = X3DStem(self.widths[0], self.stem_temporal, self.norm, self.dtype, name="stem")(
+            x, train
+        )
+        for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
             x = classes[stage - 1](
                 depth,
                 width,
@@ -166,7 +170,7 @@ class X3D(nn.Module):
                 name=f"stage{stage}",
             )(x, train)
         site = ConvSite(
-            int(BOTTLENECK_FACTOR * WIDTHS[-1]), (1, 1), norm=self.norm, dtype=self.dtype
+            int(BOTTLENECK_FACTOR * self.widths[-1]), (1, 1), norm=self.norm, dtype=self.dtype
         )
         x = layers.ConvNorm(site, name="conv5")(x, train)
         x = ops.adaptive_avg_pool(x).squeeze((1, 2, 3))
