@@ -26,7 +26,6 @@ CARD = Card(
     clock_sec=12.5,
     metric=62.7,
     metrics={"test/top1": 62.7},
-    host={"best": 62.7, "seed": 3},
 )
 ARRAYS = {
     "params": {"head": {"kernel": np.ones((2, 3), np.float32)}},

@@ -33,7 +33,6 @@ CARD = Card(
     size=16,
     stage="pretrain",
     clock_sec=1.5,
-    host={"best": 0.75},
 )
 
 
@@ -337,10 +336,24 @@ def test_an_io_error_while_sealing_is_raised_once(tmp_path, monkeypatch, call):
                 store.wait()
             else:
                 store.save(3, make_state(3), CARD)
-    store.wait()
-    assert_step_1_is_what_remains(tmp_path)
+    assert store.latest() == 1
     fill(store, [2])
     assert store.latest() == 2
+
+
+def test_a_step_that_cannot_be_read_is_set_aside(tmp_path, monkeypatch):
+    store = CheckpointStore(tmp_path)
+    fill(store, [1, 2])
+    read = folder._sha256
+
+    def fail(file):
+        if "/2/" in str(file):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file)
+
+    monkeypatch.setattr(folder, "_sha256", fail)
+    assert store.restore(make_state(0))[1].step == 1
+    assert "Input/output error" in store.set_aside[0].reason
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):

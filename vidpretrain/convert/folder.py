@@ -69,7 +69,6 @@ class Card:
         clock_sec: seconds trained, all interruptions left out.
         metric: the value by which the best checkpoint is chosen; None if not measured.
         metrics: all that was measured at this step.
-        host: whatever else a loop needs to go on exactly; JSON values.
     """
 
     name: str
@@ -85,7 +84,6 @@ class Card:
     clock_sec: float = 0.0
     metric: float | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    host: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def imagenet(cls, name: str, num_classes: int) -> Card:
@@ -203,16 +201,20 @@ def verify(path: PathLike, level: VerifyLevel = "hash") -> None:
     """
     folder = as_path(path)
     for name, entry in _read_manifest(folder).items():
-        file = folder / name
-        if not file.is_file():
-            raise CheckpointError(f"{folder} is damaged: {name} is missing.")
-        size = file.stat().length
-        if size != entry["size"]:
-            raise CheckpointError(
-                f"{folder} is damaged: {name} has {size} bytes instead of {entry['size']}."
-            )
-        if level == "hash" and _sha256(file) != entry["sha256"]:
-            raise CheckpointError(f"{folder} is damaged: {name} has other bytes than written.")
+        try:
+            _verify_file(folder / name, entry, level)
+        except (OSError, CheckpointError) as error:
+            raise CheckpointError(f"{folder} is damaged: {name} {error}.") from error
+
+
+def _verify_file(file: epath.Path, entry: Mapping[str, Any], level: VerifyLevel) -> None:
+    if not file.is_file():
+        raise CheckpointError("is missing")
+    size = file.stat().length
+    if size != entry["size"]:
+        raise CheckpointError(f"has {size} bytes instead of {entry['size']}")
+    if level == "hash" and _sha256(file) != entry["sha256"]:
+        raise CheckpointError("has other bytes than written")
 
 
 @contextlib.contextmanager

@@ -131,6 +131,8 @@ class CheckpointStore:
         temporary = self._path / f"{step}.tmp"
         try:
             if _is_first_process():
+                if temporary.exists():  # of a save of this step that failed
+                    temporary.rmtree()
                 temporary.mkdir(parents=True)
             _barrier(f"checkpoint_begin_{step}")
             tree.start_write(self._checkpointer, temporary / folder.STATE, state)
