@@ -161,10 +161,11 @@ def rename(variables: tree.Nested, codebase: str, network: str) -> dict[str, np.
             errors.append(f"{key}: {error}")
     if not renamed:
         raise names.NamesError(f"{codebase} has no names for {network}. " + "\n".join(errors))
-    if len(renamed) > 1:
-        # mmaction2/csn_ir and csn50, for example.
-        alike = [key for key in renamed if network.startswith(key.split("/")[1].split("_")[0])]
-        if len(alike) != 1:
-            raise ValueError(f"{network} could be any of {', '.join(renamed)}: say which.")
-        return renamed[alike[0]]
-    return next(iter(renamed.values()))
+    first = next(iter(renamed.values()))
+    if all(other.keys() == first.keys() for other in renamed.values()):
+        return first
+    # The key mmaction2/csn_ir is that of csn50, for example.
+    alike = [key for key in renamed if network.startswith(key.split("/")[1].split("_")[0])]
+    if len(alike) != 1:
+        raise ValueError(f"{network} could be any of {', '.join(renamed)}: say which.")
+    return renamed[alike[0]]
