@@ -238,7 +238,7 @@ class Counting:
 
     def __getitem__(self, step):
         self.made += 1
-        return Batch(*(np.full(1, step) for _ in Batch._fields))
+        return Batch(*(np.full(1, step) for _ in Batch._fields)), ()
 
 
 @pytest.mark.parametrize("read_ahead", [0, 1, 5])

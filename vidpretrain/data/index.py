@@ -98,9 +98,17 @@ class ListIndex:
 _NO_TIME = int(np.iinfo(np.int64).min)
 
 
-def index_path(list_name: str) -> Path:
-    """Return where the index of a list lies: beside it."""
-    return Path(list_name.rstrip("/") + SUFFIX)
+def index_path(list_name: str, split: str) -> Path:
+    """Return where the index of a list lies: beside it.
+
+    Args:
+        list_name: Path of the list, or a pattern that stands for several files.
+        split: Tells apart what is read of a pattern.
+    """
+    path = Path(list_name)
+    if "*" in path.name:
+        return path.with_name(f"{path.name.replace('*', 'all')}.{split}{SUFFIX}")
+    return path.with_name(path.name + SUFFIX)
 
 
 def hash_paths(paths: Iterable[str]) -> str:
@@ -118,7 +126,9 @@ def make_index(outcomes: Sequence[FileFacts | BadInput]) -> ListIndex:
     return ListIndex(
         num_frames=np.array([fact.video.num_frames for fact in facts], np.int32),
         size_bytes=np.array([fact.size_bytes for fact in facts], np.int64),
-        frame_px=np.array([(fact.video.height, fact.video.width) for fact in facts], np.int32),
+        frame_px=np.array([(f.video.height, f.video.width) for f in facts], np.int32).reshape(
+            -1, 2
+        ),
         key_offsets=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
         key_frames=np.array([at for fact in facts for at in fact.video.key_frames], np.int32),
         key_times=np.array(
@@ -133,6 +143,28 @@ def make_index(outcomes: Sequence[FileFacts | BadInput]) -> ListIndex:
             position: (str(outcome.fault), outcome.detail)
             for position, outcome in enumerate(outcomes)
             if isinstance(outcome, BadInput)
+        },
+    )
+
+
+def join_indexes(parts: Sequence[ListIndex]) -> ListIndex:
+    """Return the indexes of several lists as that of the lists joined."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    key_starts = np.cumsum([0, *(len(part.key_frames) for part in parts)])
+    offsets = [
+        part.key_offsets[:-1] + start for part, start in zip(parts, key_starts, strict=False)
+    ]
+    return ListIndex(
+        num_frames=np.concatenate([part.num_frames for part in parts]),
+        size_bytes=np.concatenate([part.size_bytes for part in parts]),
+        frame_px=np.concatenate([part.frame_px for part in parts]),
+        key_offsets=np.concatenate([*offsets, key_starts[-1:]]),
+        key_frames=np.concatenate([part.key_frames for part in parts]),
+        key_times=np.concatenate([part.key_times for part in parts]),
+        faults={
+            at + int(start): fault
+            for part, start in zip(parts, starts, strict=False)
+            for at, fault in part.faults.items()
         },
     )
 

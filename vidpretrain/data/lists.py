@@ -50,6 +50,7 @@ VIDEO_EXTENSIONS: tuple[str, ...] = (
     ".mpeg",
 )
 VIDEO_EXTENSIONS += (".flv", ".ts", ".wmv", ".ogv", ".3gp")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_CLASSES = 1_000_000
 JOIN = "+"
 """Between the names of lists that are read as one."""
@@ -124,7 +125,7 @@ class ListFault:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a list, or several joined, say.
+    """What a list says.
 
     Attributes:
         name: What was asked for.
@@ -147,7 +148,7 @@ def read_list(
     """Read a list of videos.
 
     Args:
-        name: Path of the list; several, joined with "+", are read as one.
+        name: Path of the list.
         root: Folder that the entries' paths start from.
         list_format: One of `ListFormat`; "auto" finds out.
         template: How paths are made where a list has only identifiers, such as
@@ -160,12 +161,6 @@ def read_list(
     Raises:
         ListError: There is no such list, or it is not text in the format.
     """
-    if JOIN in name and not os.path.exists(name):
-        parts = [
-            read_list(part, root=root, list_format=list_format, template=template, split=split)
-            for part in name.split(JOIN)
-        ]
-        return _join(name, parts)
     if list_format not in tuple(ListFormat):
         raise ListError(f"source.list_format={list_format!r}; {closest(list_format, ListFormat)}")
     text = "" if os.path.isdir(name) or _HMDB_NAME.fullmatch(Path(name).name) else _read_text(name)
@@ -345,16 +340,31 @@ class _Sink:
         self.faults.append(ListFault(f"{self.name}:{line}", reason))
 
 
-def _join(name: str, parts: Sequence[Listing]) -> Listing:
+def list_names(name: str) -> tuple[str, ...]:
+    """Return the names of the lists that "a.txt+b.txt" stands for."""
+    return (name,) if os.path.exists(name) else tuple(name.split(JOIN))
+
+
+def join_listings(name: str, parts: Sequence[Listing]) -> Listing:
+    """Return several lists as one.
+
+    Args:
+        name: What to call it.
+        parts: One list or more.
+
+    Raises:
+        ListError: Their formats fix different classes.
+    """
     classes = {part.classes for part in parts}
     if len(classes) > 1:
         raise ListError(f"{name}: the lists do not have the same classes")
+    hashes = "".join(part.sha256 for part in parts)
     return Listing(
         name,
         tuple(entry for part in parts for entry in part.entries),
         tuple(fault for part in parts for fault in part.faults),
         classes.pop(),
-        hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+        hashes if len(parts) == 1 else hashlib.sha256(hashes.encode()).hexdigest(),
     )
 
 
@@ -568,14 +578,15 @@ def _read_hmdb51(pattern: str, split: str) -> tuple[list[Entry], str]:
 
 
 def _read_folders(folder: Path, root: Path) -> list[Entry]:
-    """Return the videos, or folders of frames, in the folders of classes."""
+    """Return the videos, images, or folders of frames in the folders of classes."""
     prefix = os.path.relpath(folder, root)
     entries = []
     for of_class in sorted(os.scandir(folder), key=lambda item: item.name):
         if not of_class.is_dir() or of_class.name.startswith("."):
             continue
         for item in sorted(os.scandir(of_class.path), key=lambda item: item.name):
-            known = item.name.lower().endswith(VIDEO_EXTENSIONS) or item.is_dir()
+            extensions = VIDEO_EXTENSIONS + IMAGE_EXTENSIONS
+            known = item.name.lower().endswith(extensions) or item.is_dir()
             if known and not item.name.startswith("."):
                 path = os.path.normpath(os.path.join(prefix, of_class.name, item.name))
                 entries.append(Entry(path, of_class.name, 0))

@@ -10,35 +10,32 @@ in order; its own iterator state, which is tied to the number of workers, is nev
 Training goes through the examples in a new random order each epoch. Epochs follow each other
 without a gap: where one ends in the middle of a batch, the next begins there, so every example
 comes exactly once per epoch whatever the batch size.
+
+An example that cannot be used (`BadInput`) is replaced in training by another one, always the
+same. Tests never replace: its rows are masked, and so missing from what was evaluated. Either way
+the stream's log has it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 import sys
-from collections.abc import Iterator
-from typing import Protocol
 
-import cv2
-import grain
 import numpy as np
-from absl import flags
 
+from vidpretrain.data.bad_input import BadInput
+from vidpretrain.data.bad_log import BadInputLog, Incident, TooManyBadInputsError, incident
 from vidpretrain.data.batch import PADDING, Batch
+from vidpretrain.data.read_ahead import WORKER_LIMIT_SEC, BatchStream
 from vidpretrain.data.sampling import Sampling
 from vidpretrain.data.source import Source
 from vidpretrain.data.streams import generator
 from vidpretrain.data.transforms import Augmentation, FixedCrops
 
-
-class Batches(Protocol):
-    """Batches by random access."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, step: int) -> Batch: ...
+_MOST_SUBSTITUTES = 20
+# A clip uint8 `[T, H, W, C]`, its label, and the example that it shows.
+_Row = tuple[np.ndarray, int, int]
 
 
 @functools.lru_cache(maxsize=4)
@@ -107,27 +104,60 @@ class TrainBatches:
     def __len__(self) -> int:
         return sys.maxsize
 
-    def __getitem__(self, step: int) -> Batch:
-        """Return this process's rows of batch `step`."""
-        clips, labels, examples = [], [], []
+    def __getitem__(self, step: int) -> tuple[Batch, tuple[Incident, ...]]:
+        """Return this process's rows of batch `step`, and the bad inputs that were replaced."""
+        rows, incidents = [], []
         for position in self._positions(step):
-            turn, copy = divmod(position, self.augmentation.repeats)
-            epoch, place = divmod(turn, len(self.source))
-            example = int(epoch_order(self.seed, epoch, len(self.source))[place])
-            rng = generator("augmentation", self.seed, epoch, example, copy)
-            indices = self.sampling.draw(self.source.num_frames(example), rng)
-            clip, label = self.augmentation(
-                _read(self.source, example, indices), self.source.label(example), rng
-            )
-            clips.append(clip)
-            labels.append(label)
-            examples.append(example)
-        return Batch(
+            row, bad = self._row(step, position)
+            rows.append(row)
+            incidents += bad
+        clips, labels, examples = zip(*rows, strict=True)
+        batch = Batch(
             video=np.stack(clips),
             label=np.array(labels, np.int32),
-            mask=np.ones(len(clips), bool),
+            mask=np.ones(len(rows), bool),
             example=np.array(examples, np.int32),
         )
+        return batch, tuple(incidents)
+
+    def _row(self, step: int, position: int) -> tuple[_Row, list[Incident]]:
+        """Return the clip at a position of the stream, or that of another example for it.
+
+        Who replaces an example is drawn from the seed and the example alone, so it is the same in
+        every epoch, and on any number of workers.
+        """
+        turn, copy = divmod(position, self.augmentation.repeats)
+        epoch, place = divmod(turn, len(self.source))
+        example = int(epoch_order(self.seed, epoch, len(self.source))[place])
+        rng = generator("augmentation", self.seed, epoch, example, copy)
+        try:
+            return self._augmented(example, rng), []
+        except BadInput as error:
+            bad = [(error, example)]
+        substitutes = generator("replacement", self.seed, example)
+        for attempt in range(_MOST_SUBSTITUTES):
+            substitute = int(substitutes.integers(len(self.source)))
+            rng = generator("replaced augmentation", self.seed, epoch, example, copy, attempt)
+            try:
+                row = self._augmented(substitute, rng)
+            except BadInput as error:
+                bad.append((error, substitute))
+                continue
+            return row, [
+                incident(error, step=step, example=which, replacement=substitute)
+                for error, which in bad
+            ]
+        raise TooManyBadInputsError(
+            f"{len(bad)} inputs in a row are bad, such as {bad[0][0]}. Is the root right? "
+            "`python -m vidpretrain.data check` looks at all files."
+        )
+
+    def _augmented(self, example: int, rng: np.random.Generator) -> _Row:
+        indices = self.sampling.draw(self.source.num_frames(example), rng)
+        clip, label = self.augmentation(
+            _read(self.source, example, indices), self.source.label(example), rng
+        )
+        return clip, label, example
 
     def _positions(self, step: int) -> list[int]:
         """Return the positions of this process's rows in the stream of clips."""
@@ -163,94 +193,43 @@ class EvalBatches:
     def __len__(self) -> int:
         return -(-len(self.source) // self.share.batch_size)
 
-    def __getitem__(self, step: int) -> Batch:
-        """Return this process's rows of batch `step`."""
+    def __getitem__(self, step: int) -> tuple[Batch, tuple[Incident, ...]]:
+        """Return this process's rows of batch `step`, and the bad inputs that were left out."""
         examples = self.share.positions(step)
         num_rows, size = len(examples) * self.num_views, self.crops.size_px
-        channels = self._channels
         batch = Batch(
-            video=np.zeros((num_rows, self.sampling.frames, size, size, channels), np.uint8),
+            video=np.zeros((num_rows, self.sampling.frames, size, size, self._channels), np.uint8),
             label=np.zeros(num_rows, np.int32),
             mask=np.zeros(num_rows, bool),
             example=np.full(num_rows, PADDING, np.int32),
         )
+        incidents = []
         for place, example in enumerate(examples):
             if example >= len(self.source):
                 break
             rows = slice(place * self.num_views, (place + 1) * self.num_views)
-            clips = _read(
-                self.source, example, self.sampling.centred(self.source.num_frames(example))
-            )
+            try:
+                clips = _read(
+                    self.source, example, self.sampling.centred(self.source.num_frames(example))
+                )
+            except BadInput as bad:
+                incidents.append(incident(bad, step=step, example=example, replacement=None))
+                continue
             batch.video[rows] = np.concatenate([self.crops(clip) for clip in clips])
             batch.label[rows] = self.source.label(example)
             batch.mask[rows] = True
             batch.example[rows] = example
-        return batch
+        return batch, tuple(incidents)
 
     @functools.cached_property
     def _channels(self) -> int:
-        return self.source.frames(0, [0]).shape[-1]
-
-
-class BatchStream:
-    """Batches in order, made ahead of time.
-
-    Close a stream that is not read to its end, or use it in a `with` statement.
-
-    Attributes:
-        step: Number of the next batch.
-    """
-
-    def __init__(
-        self, batches: Batches, *, start_step: int, num_workers: int, read_ahead: int
-    ) -> None:
-        """Start to make batches.
-
-        Args:
-            batches: What to stream.
-            start_step: Number of the first batch.
-            num_workers: Processes that make batches; 0 has a thread of this process make them.
-            read_ahead: Batches that are ready or in work before they are asked for; 0, only
-                without worker processes, makes each when it is asked for. Worker processes keep
-                at least one each, and pass it through shared memory.
-        """
-        if start_step < 0 or num_workers < 0 or read_ahead < 0:
-            raise ValueError(
-                f"start_step, num_workers and read_ahead are {start_step}, {num_workers} and "
-                f"{read_ahead}; none may be negative."
-            )
-        self.step = start_step
-        self._shared = num_workers > 0
-        self._iterator: Iterator[Batch] = _read_ahead(batches, start_step, num_workers, read_ahead)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        try:
-            batch = next(self._iterator)
-        except StopIteration:
-            self.close()
-            raise
-        self.step += 1
-        # Worker processes send arrays in shared memory. Who keeps a batch must not keep that.
-        return Batch(*map(np.array, batch)) if self._shared else batch
-
-    def __enter__(self) -> BatchStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop threads and processes. Afterwards the stream is at its end."""
-        if isinstance(self._iterator, grain.DatasetIterator):
-            self._iterator.close()
-        self._iterator = iter(())
-        if self._shared:
-            # Grain's iterators leave their last batches in reference cycles. Python would find
-            # the shared memory unreleased when it exits, and complain.
-            gc.collect()
+        # Of the first example that can be used; where all are bad, of none.
+        for example in range(len(self.source)):
+            try:
+                return self.source.frames(example, [0]).shape[-1]
+            except BadInput:
+                continue
+        return 3
 
 
 def train_batches(
@@ -263,6 +242,8 @@ def train_batches(
     start_step: int = 0,
     num_workers: int = 0,
     read_ahead: int = 4,
+    worker_limit_sec: float = WORKER_LIMIT_SEC,
+    log: BadInputLog | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> BatchStream:
@@ -278,6 +259,9 @@ def train_batches(
             that the uninterrupted run would have got.
         num_workers: Worker processes; 0 has a thread of this process make the batches.
         read_ahead: Batches made before they are asked for.
+        worker_limit_sec: A worker process that makes no batch in this time is replaced.
+        log: Takes the bad inputs; None for a log in memory that bears any number. The stream has
+            it as `stream.log`.
         process_index: This process among those that train together.
         process_count: How many train together. Each gets `batch_size / process_count` rows of
             every batch.
@@ -287,13 +271,21 @@ def train_batches(
 
     Raises:
         ValueError: A value is impossible, or the source is empty.
+        TooManyBadInputsError: While streaming: more inputs are bad than the log bears, or 21 in a
+            row.
+        WorkerError: While streaming: worker processes die again and again.
     """
     _check_not_empty(source)
     batches = TrainBatches(
         source, sampling, augmentation, _Share(batch_size, process_index, process_count), seed
     )
     return BatchStream(
-        batches, start_step=start_step, num_workers=num_workers, read_ahead=read_ahead
+        batches,
+        start_step=start_step,
+        num_workers=num_workers,
+        read_ahead=read_ahead,
+        log=log,
+        worker_limit_sec=worker_limit_sec,
     )
 
 
@@ -305,6 +297,8 @@ def eval_batches(
     batch_size: int,
     num_workers: int = 0,
     read_ahead: int = 4,
+    worker_limit_sec: float = WORKER_LIMIT_SEC,
+    log: BadInputLog | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> BatchStream:
@@ -317,19 +311,30 @@ def eval_batches(
         batch_size: Examples, not rows, of a batch, over all processes.
         num_workers: Worker processes; 0 has a thread of this process make the batches.
         read_ahead: Batches made before they are asked for.
+        worker_limit_sec: A worker process that makes no batch in this time is replaced.
+        log: Takes the bad inputs; None for a log in memory that bears any number. The stream has
+            it as `stream.log`.
         process_index: This process among those that evaluate together.
         process_count: How many evaluate together.
 
     Returns:
         A stream of batches with `batch_size / process_count * num_clips * num_crops` rows, the
-        same number of batches for every process. Rows beyond the last example are masked.
+        same number of batches for every process. Rows beyond the last example are masked, as are
+        those of examples that cannot be used; `stream.log` has these.
 
     Raises:
         ValueError: A value is impossible, or the source is empty.
     """
     _check_not_empty(source)
     batches = EvalBatches(source, sampling, crops, _Share(batch_size, process_index, process_count))
-    return BatchStream(batches, start_step=0, num_workers=num_workers, read_ahead=read_ahead)
+    return BatchStream(
+        batches,
+        start_step=0,
+        num_workers=num_workers,
+        read_ahead=read_ahead,
+        log=log,
+        worker_limit_sec=worker_limit_sec,
+    )
 
 
 def _check_not_empty(source: Source) -> None:
@@ -343,29 +348,3 @@ def _read(source: Source, example: int, indices: np.ndarray) -> np.ndarray:
     if len(wanted) == indices.size and indices.ndim == 1:
         return source.frames(example, indices)
     return source.frames(example, wanted)[places.reshape(indices.shape)]
-
-
-def _read_ahead(
-    batches: Batches, start_step: int, num_workers: int, read_ahead: int
-) -> grain.DatasetIterator[Batch]:
-    remaining = grain.MapDataset.source(batches)[start_step:]
-    if num_workers == 0:
-        threads = min(1, read_ahead)
-        stream = remaining.to_iter_dataset(grain.ReadOptions(threads, read_ahead))
-    else:
-        # Grain reads its debugging flags when it starts processes. Programs parse flags in
-        # main(); a notebook or a test never does.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        stream = remaining.to_iter_dataset(grain.ReadOptions(0, 0)).mp_prefetch(
-            grain.MultiprocessingOptions(num_workers, max(1, read_ahead // num_workers)),
-            worker_init_fn=_start_worker,
-        )
-    iterator = iter(stream)
-    iterator.start_prefetch()
-    return iterator
-
-
-def _start_worker(worker_index: int, worker_count: int) -> None:
-    # Workers are as many as there are cores to use; threads within them only get in the way.
-    cv2.setNumThreads(0)

@@ -28,6 +28,9 @@ class Source(Protocol):
     Frames are chosen before anything is decoded or rendered: `num_frames` is cheap, and
     `frames` makes only what it is asked for. Sources travel to worker processes, so they can be
     pickled, and they give the same bytes in every process.
+
+    `num_frames` and `frames` raise `BadInput`, and nothing else, where an example's file is at
+    fault.
     """
 
     @property
