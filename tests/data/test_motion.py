@@ -11,7 +11,7 @@ import pytest
 
 from vidpretrain.data import eval_batches, make_source, make_views, train_batches
 from vidpretrain.data.digits import moving_digits, stills
-from vidpretrain.data.motion import REST, Difference, Flow, FlowMethod, Motion, show_motion
+from vidpretrain.data.motion import REST, Difference, Flow, FlowMethod, Motion, Stacked, show_motion
 from vidpretrain.data.source import Modality, modality_of
 from vidpretrain.data.transforms import Mirror, ShortSide
 
@@ -86,16 +86,17 @@ def test_frames_come_as_asked_and_do_not_depend_on_each_other():
 def test_stacked_changes_follow_each_other_in_the_channels():
     source = moving_digits("test", num_clips=1)
     single = Motion(source, Flow()).frames(0, range(23))
-    stacked = Motion(source, Flow(), stack=5)
+    stacked = Stacked(Motion(source, Flow()), 5)
     assert stacked.num_frames(0) == 19
     (frame,) = stacked.frames(0, [7])
     np.testing.assert_array_equal(frame, np.concatenate(list(single[7:12]), axis=-1))
 
 
 def test_a_still_is_at_rest():
-    flow = Motion(stills("test", num_clips=1), Flow(), stack=2)
-    assert flow.num_frames(0) == 1
+    flow = Motion(stills("test", num_clips=1), Flow())
+    assert flow.num_frames(0) == Stacked(flow, 3).num_frames(0) == 1
     assert (flow.frames(0, [0]) == REST).all()
+    assert Stacked(flow, 3).frames(0, [0]).shape == (1, 32, 32, 6)
 
 
 def test_movements_are_in_pixels_of_the_resized_frames():
@@ -144,7 +145,7 @@ def test_motion_goes_the_way_of_colours():
     assert batch.video.shape == (4, 4, 28, 28, 2)
     (batch,) = eval_batches(source, views.sampling, views.test_crops, batch_size=8)
     assert batch.video.shape == (8, 4, 28, 28, 2)
-    colours = make_source("moving_digits", split="test", num_clips=8, modality="rgb")
+    colours = make_source("moving_digits", split="test", num_clips=8)
     assert modality_of(colours) is Modality.RGB
 
 
@@ -154,7 +155,7 @@ def test_motion_goes_the_way_of_colours():
         ({"modality": "flo"}, "source.modality='flo'; did you mean 'flow'"),
         ({"modality": "flow", "flow_method": "diss"}, "flow_method='diss'; did you mean 'dis'"),
         ({"modality": "flow", "flow_bound_px": 0.0}, "bound_px is 0.0"),
-        ({"modality": "flow", "motion_stack": 0}, "stack is 0"),
+        ({"modality": "flow", "stack": 0}, "stack's count is 0"),
     ],
 )
 def test_impossible_motion_is_refused(options, message):
@@ -164,7 +165,8 @@ def test_impossible_motion_is_refused(options, message):
 
 def test_motion_of_motion_is_refused():
     flow = show_motion(moving_digits("test"), modality="flow")
-    with pytest.raises(ValueError, match="shows flow already"):
+    assert modality_of(show_motion(flow, stack=2)) is Modality.FLOW
+    with pytest.raises(ValueError, match="the data set shows flow already"):
         show_motion(flow, modality="difference")
 
 

@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from vidpretrain.data.clips import ListedClips, frame_folders, video_files
 from vidpretrain.data.digits import Scene, moving_digits, stills
+from vidpretrain.data.every_frame import every_frame
 from vidpretrain.data.motion import show_motion
 from vidpretrain.data.source import Source
 from vidpretrain.suggest import closest
@@ -27,19 +29,38 @@ class _Entry:
     options: tuple[str, ...]
 
 
+_LISTED = (
+    "train",
+    "validation",
+    "test",
+    "root",
+    "list_format",
+    "template",
+    "classes",
+    "only_classes",
+    "num_classes",
+    "index",
+    "short_side_px",
+)
 _SCENE = tuple(field.name for field in dataclasses.fields(Scene))
 _CATALOG = {
     "moving_digits": _Entry(moving_digits, ("clip_frames", "num_clips", *_SCENE)),
     "stills": _Entry(stills, ("num_clips", *_SCENE)),
+    "videos": _Entry(video_files, _LISTED),
+    "frames": _Entry(frame_folders, ("frame_template", *_LISTED)),
 }
 _MOTION = (
     "modality",
     "flow_method",
     "flow_bound_px",
-    "motion_stack",
     "motion_short_side_px",
+    "stack",
 )
 """Options of every data set: what is shown of its frames."""
+
+
+_STILLS_EVERY = "stills_every"
+"""Option of every data set: 0 for clips, n for each n-th frame as an image."""
 
 
 def source_names() -> tuple[str, ...]:
@@ -54,7 +75,8 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
         name: One of `source_names()`.
         split: Name of a part of the data set, such as "train".
         seed: Seed of whatever is random in the data themselves.
-        **options: The data set's own options, and those of `motion.show_motion`.
+        **options: The data set's own options, those of `motion.show_motion`, and `stills_every`:
+            0 for clips, n to make an image example of each n-th frame.
 
     Raises:
         ValueError: An unknown name, split or option, or an option's value is impossible.
@@ -62,11 +84,20 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
     if name not in _CATALOG:
         raise ValueError(f"source.name={name!r}; {closest(name, _CATALOG)}")
     entry = _CATALOG[name]
-    allowed = (*entry.options, *_MOTION)
+    allowed = (*entry.options, _STILLS_EVERY, *_MOTION)
     for option in options:
         if option not in allowed:
             raise ValueError(
                 f"source.{option}: {name} has no such option; {closest(option, allowed)}"
             )
+    every = options.pop(_STILLS_EVERY, 0)
     motion = {option: options.pop(option) for option in _MOTION if option in options}
-    return show_motion(entry.make(split, seed, **options), **motion)
+    source = entry.make(split, seed, **options)
+    if every:
+        if isinstance(source, ListedClips) and source.index is None:
+            raise ValueError(
+                f"source.{_STILLS_EVERY} needs to know how many frames every video has; run "
+                "`python -m vidpretrain.data index` on the list first"
+            )
+        source = every_frame(source, every)
+    return show_motion(source, **motion)

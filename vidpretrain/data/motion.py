@@ -101,35 +101,14 @@ class Difference:
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
-    """A source of motion, made of a source of colours; itself a source.
+class _Derived:
+    """A source whose frames are made of another source's, with the same examples and classes.
 
     Attributes:
-        source: Where the colours come from.
-        change: What is taken of two neighbouring frames.
-        stack: Number of successive changes that make one frame, one behind the other in its
-            channels. TSN stacks five flow fields to ten channels.
-        rescale: Brings the colours to a size first; movements are in pixels of that.
+        source: The other source.
     """
 
     source: Source
-    change: Change
-    stack: int = 1
-    rescale: Rescale | None = None
-
-    def __post_init__(self) -> None:
-        if self.stack < 1:
-            raise ValueError(f"stack is {self.stack}; it must be at least 1.")
-        if modality_of(self.source) is not Modality.RGB:
-            raise ValueError(
-                f"The source shows {modality_of(self.source)} already, not colours; leave its "
-                "modality out."
-            )
-
-    @property
-    def modality(self) -> Modality:
-        """Return what the bytes mean."""
-        return self.change.modality
 
     @property
     def num_classes(self) -> int:
@@ -149,72 +128,132 @@ class Motion:
     def __len__(self) -> int:
         return len(self.source)
 
-    def num_frames(self, example: int) -> int:
-        """Return how many frames have `stack` changes after them; at least one.
-
-        A video with too few frames for any is taken to rest after its last.
-        """
-        return max(1, self.source.num_frames(example) - self.stack)
-
     def label(self, example: int) -> int:
         """Return an example's label."""
         return self.source.label(example)
 
+
+@dataclasses.dataclass(frozen=True)
+class Motion(_Derived):
+    """A source of motion, made of a source of colours.
+
+    Attributes:
+        source: Where the colours come from.
+        change: What is taken of two neighbouring frames.
+        rescale: Brings the colours to a size first; movements are in pixels of that.
+    """
+
+    change: Change
+    rescale: Rescale | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """Return what the bytes mean."""
+        return self.change.modality
+
+    def num_frames(self, example: int) -> int:
+        """Return how many pairs of neighbours there are; of an image, one, which is at rest."""
+        return max(1, self.source.num_frames(example) - 1)
+
     def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return motion, uint8 `[T, H, W, stack * c]`.
+        """Return motion, uint8 `[T, H, W, c]`.
 
         Args:
             example: Position of the video, from 0.
             indices: Frames after which the changes come, each below `num_frames`.
         """
         last = self.source.num_frames(example) - 1
-        starts = np.asarray(indices, np.int64)[:, None] + np.arange(self.stack)
-        times = np.minimum(np.stack([starts, starts + 1]), last)
-        pairs, of_pair = np.unique(times.reshape(2, -1), axis=1, return_inverse=True)
-        wanted, places = np.unique(pairs, return_inverse=True)
+        starts, places = np.unique(np.asarray(indices, np.int64), return_inverse=True)
+        pairs = np.stack([starts, np.minimum(starts + 1, last)], axis=1)
+        wanted, in_wanted = np.unique(pairs, return_inverse=True)
         frames = self.source.frames(example, wanted)
         if self.rescale is not None:
             frames = self.rescale(frames)
-        changes = self.change(frames, [(one, two) for one, two in places.reshape(pairs.shape).T])
-        stacked = changes[of_pair.ravel()].reshape(*starts.shape, *changes.shape[1:])
-        num_frames, stack, height, width, channels = stacked.shape
-        return stacked.transpose(0, 2, 3, 1, 4).reshape(num_frames, height, width, stack * channels)
+        changes = self.change(frames, [(a, b) for a, b in in_wanted.reshape(pairs.shape)])
+        return changes[places]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stacked(_Derived):
+    """A source whose frames are several successive frames, one behind the other in the channels.
+
+    Attributes:
+        source: Gives the single frames.
+        count: Number of frames in one.
+
+    References:
+        Simonyan and Zisserman, Two-Stream Convolutional Networks, NIPS 2014, section 3: ten flow
+        fields; Wang et al., Temporal Segment Networks, ECCV 2016: five, in ten channels.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"The stack's count is {self.count}; it must be at least 1.")
+
+    @property
+    def modality(self) -> Modality:
+        """Return what the bytes mean."""
+        return modality_of(self.source)
+
+    def num_frames(self, example: int) -> int:
+        """Return how many stacks there are; of a video that is too short, one."""
+        return max(1, self.source.num_frames(example) - self.count + 1)
+
+    def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return stacks, uint8 `[T, H, W, count * c]`.
+
+        Args:
+            example: Position of the video, from 0.
+            indices: First frames of the stacks, each below `num_frames`. Beyond a video's end its
+                last frame is repeated.
+        """
+        last = self.source.num_frames(example) - 1
+        times = np.asarray(indices, np.int64)[:, None] + np.arange(self.count)
+        wanted, places = np.unique(np.minimum(times, last), return_inverse=True)
+        stacks = self.source.frames(example, wanted)[places.reshape(times.shape)]
+        num_stacks, count, height, width, channels = stacks.shape
+        return stacks.transpose(0, 2, 3, 1, 4).reshape(num_stacks, height, width, count * channels)
 
 
 def show_motion(
     source: Source,
     *,
-    modality: str = "rgb",
+    modality: str = "",
     flow_method: str = "dis",
     flow_bound_px: float = 20.0,
-    motion_stack: int = 1,
     motion_short_side_px: int = 0,
+    stack: int = 1,
 ) -> Source:
     """Have a source show what a configuration names.
 
     Args:
-        source: A source of colours.
-        modality: "rgb" (the source as it is), "flow" or "difference".
+        source: A source.
+        modality: "flow" or "difference", of a source of colours; empty for what the source shows.
         flow_method: "dis" or "farneback".
         flow_bound_px: Longest movement that is told from longer ones, pixels per frame.
-        motion_stack: Successive changes in one frame's channels.
         motion_short_side_px: Frames are first resized so; 0 keeps them.
+        stack: Successive frames that make one, in its channels.
 
     Raises:
-        ValueError: An unknown word or an impossible number.
+        ValueError: An unknown word or an impossible number, or the source shows no colours.
     """
-    changes: dict[str, Callable[[], Change]] = {
-        Modality.FLOW: lambda: Flow(_flow_method(flow_method), flow_bound_px),
-        Modality.DIFFERENCE: Difference,
-    }
-    if modality == Modality.RGB:
-        return source
-    if modality not in changes:
-        raise ValueError(
-            f"source.modality={modality!r}; {closest(modality, [word.value for word in Modality])}"
-        )
-    rescale = ShortSide(motion_short_side_px) if motion_short_side_px else None
-    return Motion(source, changes[modality](), motion_stack, rescale)
+    if modality:
+        changes: dict[str, Callable[[], Change]] = {
+            Modality.FLOW.value: lambda: Flow(_flow_method(flow_method), flow_bound_px),
+            Modality.DIFFERENCE.value: Difference,
+        }
+        if modality not in changes:
+            raise ValueError(f"source.modality={modality!r}; {closest(modality, changes)}")
+        if modality_of(source) is not Modality.RGB:
+            raise ValueError(
+                f"source.modality={modality!r} is made of colours, but the data set shows "
+                f"{modality_of(source)} already; leave it out"
+            )
+        rescale = ShortSide(motion_short_side_px) if motion_short_side_px else None
+        source = Motion(source, changes[modality](), rescale)
+    return source if stack == 1 else Stacked(source, stack)
 
 
 def _flow_method(word: str) -> FlowMethod:
