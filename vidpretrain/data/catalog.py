@@ -11,7 +11,10 @@ from typing import Any
 from vidpretrain.data.clips import ListedClips, frame_folders, video_files
 from vidpretrain.data.digits import Scene, moving_digits, stills
 from vidpretrain.data.every_frame import every_frame
+from vidpretrain.data.images import image_files
 from vidpretrain.data.motion import show_motion
+from vidpretrain.data.packed import packed_videos
+from vidpretrain.data.prepared import prepared_images
 from vidpretrain.data.source import Source
 from vidpretrain.suggest import closest
 
@@ -48,6 +51,11 @@ _CATALOG = {
     "stills": _Entry(stills, ("num_clips", *_SCENE)),
     "videos": _Entry(video_files, _LISTED),
     "frames": _Entry(frame_folders, ("frame_template", *_LISTED)),
+    "images": _Entry(image_files, _LISTED),
+    "tfds_images": _Entry(
+        prepared_images, ("folder", "train", "test", "image", "label", "short_side_px")
+    ),
+    "packed": _Entry(packed_videos, ("folder", "train", "test", "short_side_px")),
 }
 _MOTION = (
     "modality",

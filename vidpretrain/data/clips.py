@@ -337,7 +337,7 @@ def listed_clips(
         parts = [
             lists.read_list(
                 name,
-                root=_root_of(root, name),
+                root=root_of(root, name),
                 list_format=list_format,
                 template=template,
                 split=which,
@@ -347,7 +347,7 @@ def listed_clips(
         return lists.join_listings(names[which], parts), parts
 
     listing, parts = read(split)
-    roots = {_root_of(root, part.name) for part in parts}
+    roots = {root_of(root, part.name) for part in parts}
     if len(roots) > 1:
         raise lists.ListError("source.root must be given: the lists are in different folders")
     lists.check_no_faults(listing.faults, listing.name)
@@ -375,7 +375,8 @@ def listed_clips(
     )
 
 
-def _root_of(root: str, list_name: str) -> Path:
+def root_of(root: str, list_name: str) -> Path:
+    """Return the folder that a list's paths start from, its own where no other is given."""
     if root:
         return Path(root)
     return Path(list_name) if os.path.isdir(list_name) else Path(list_name).parent

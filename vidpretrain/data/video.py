@@ -21,7 +21,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import dataclasses
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -146,6 +145,33 @@ def scan(file: BinaryIO) -> VideoIndex:
     times = sorted(time for time in times if time >= keys[0])
     key_frames = tuple(bisect.bisect_left(times, key) for key in keys)
     return VideoIndex(len(times), height, width, key_frames, tuple(keys))
+
+
+def read_durations(file: BinaryIO) -> tuple[float, float | None]:
+    """Compare how long a video lasts with how long it says that it does.
+
+    Args:
+        file: Open for reading, at any place.
+
+    Returns:
+        Seconds from the first to the end of the last packet, and what the header says of the
+        stream or the file, None if nothing.
+
+    Raises:
+        VideoError: It is no video.
+    """
+    with _opened(file) as (container, stream):
+        header_sec = None
+        if stream.duration is not None:
+            header_sec = float(stream.duration * stream.time_base)
+        elif container.duration is not None and len(container.streams) == 1:
+            header_sec = container.duration / av.time_base
+        times = [packet.dts for packet in container.demux(stream) if packet.dts is not None]
+        count = len(times)
+        if count < 2:
+            return 0.0, None
+        span = (max(times) - min(times)) * count / (count - 1)
+        return float(span * stream.time_base), header_sec
 
 
 def decode(
@@ -399,8 +425,3 @@ class _Painter:
             threads=1,
         ).to_ndarray()
         return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
-
-
-def scan_bytes(data: bytes) -> VideoIndex:
-    """Return `scan` of a file in memory."""
-    return scan(io.BytesIO(data))

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
+from vidpretrain.data.bad_input import BadInput
 from vidpretrain.data.color import ColorJitter
 from vidpretrain.data.randaugment import parse_randaugment
 from vidpretrain.data.sampling import DenseWindow, Sampling, Segments, ShortVideo
@@ -117,8 +120,9 @@ def make_views(
     }
     if sampling not in windows:
         raise ValueError(f"views.sampling={sampling!r}; {closest(sampling, windows)}")
-    # The shortest video is where a window that refuses short videos refuses.
-    windows[sampling].centred(min(map(source.num_frames, range(len(source)))))
+    if short == ShortVideo.REFUSE:
+        # The shortest video is where a window that refuses short videos refuses.
+        windows[sampling].centred(min(_lengths(source)))
     mirror = Mirror(negates_even=modality_of(source) is Modality.FLOW)
     if pad_px and modality_of(source) is not Modality.RGB:
         raise ValueError(f"views.pad_px={pad_px}, but black is no motion's absence; set it to 0")
@@ -207,6 +211,13 @@ def _make_test_crops(
             "data set; take 1 or 3"
         )
     return TenCrops(size_px, rescale, mirror)
+
+
+def _lengths(source: Source) -> Iterator[int]:
+    """Yield the length of every video that can be used, in frames."""
+    for example in range(len(source)):
+        with contextlib.suppress(BadInput):
+            yield source.num_frames(example)
 
 
 def _short_video(word: str) -> ShortVideo:
