@@ -4,6 +4,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -129,13 +130,13 @@ def test_a_centred_network_equals_its_image_twin(name):
     shapes = jax.eval_shape(plain.init, jax.random.key(0), frame)
     variables = draw(twin, frame)
     centred = jax.tree.map(_centre, variables, shapes)
-    expected = np.asarray(jax.jit(twin.apply)(variables, frame))
+    expected = np.asarray(compiled(twin.apply, variables, frame)(variables, frame))
     scale = np.abs(expected).max()
     still = np.repeat(frame, 9, axis=1)
     for model in (plain, sts):
-        apply = jax.jit(model.apply)
-        np.testing.assert_allclose(apply(centred, frame), expected, atol=1e-6 * scale)
-        np.testing.assert_allclose(apply(centred, still), expected, atol=1e-5 * scale)
+        for clips in (frame, still):
+            logits = compiled(model.apply, centred, clips)(centred, clips)
+            np.testing.assert_allclose(logits, expected, atol=1e-5 * scale)
 
 
 def _centre(kernel: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
@@ -149,16 +150,21 @@ def _centre(kernel: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
 def test_takes_clips_of_any_length(name):
     model = models.make_model(f"{name}:conv=sts", num_classes=5)
     variables = shapes_of(f"{name}:conv=sts", 5)
-    for frames in (1, 2, 3, 12, 24):
+    for frames in (1, 3, 12):
         clips = jax.ShapeDtypeStruct((2, frames, 64, 64, 3), jnp.float32)
         assert jax.eval_shape(model.apply, variables, clips).shape == (2, 5)
+
+
+def compiled(function: Callable, *args: Any) -> Callable:
+    """Compile for these arguments in half the time, to code that is half as fast."""
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(function).lower(*args).compile(compiler_options=options)
 
 
 def train(model: nn.Module, clips: np.ndarray, steps: int) -> tuple[Any, list[float]]:
     """Take steps of SGD towards class 0; return the variables and the losses."""
 
-    @jax.jit
-    def step(variables, key):
+    def take_step(variables, key):
         def loss_fn(params):
             logits, updates = model.apply(
                 {**variables, "params": params},
@@ -176,14 +182,16 @@ def train(model: nn.Module, clips: np.ndarray, steps: int) -> tuple[Any, list[fl
 
     variables = draw(model, clips)
     losses = []
-    for key in jax.random.split(jax.random.key(1), steps):
+    keys = jax.random.split(jax.random.key(1), steps)
+    step = compiled(take_step, variables, keys[0])
+    for key in keys:
         variables, loss = step(variables, key)
         losses.append(float(loss))
     return variables, losses
 
 
 def assert_trains_in_bfloat16(model: nn.Module) -> None:
-    variables, losses = train(model, clips_of(4), steps=20)
+    variables, losses = train(model, clips_of(4, size=16), steps=20)
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
     for leaf in jax.tree.leaves(variables):
@@ -206,8 +214,8 @@ def test_bfloat16_trains_whole_networks_without_nan(name, conv):
 
 def test_recomputed_stages_change_nothing_but_memory():
     options = {"dropout": 0.0, "drop_path": 0.2}
-    kept, losses = train(small("slowonly50", **options), clips_of(2), steps=2)
-    recomputed, again = train(small("slowonly50", remat=(1,), **options), clips_of(2), steps=2)
+    kept, losses = train(small("slowonly50", **options), clips_of(2, 16), steps=2)
+    recomputed, again = train(small("slowonly50", remat=(1,), **options), clips_of(2, 16), steps=2)
     np.testing.assert_allclose(again, losses, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), recomputed, kept)
 
