@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("vidpretrain.data.index_command", "note frame counts and key frames of a list"),
     "check": ("vidpretrain.data.check_command", "decode every file, write report and clean list"),
     "show": ("vidpretrain.data.show_command", "draw training clips as the network sees them"),
+    "pack": ("vidpretrain.data.pack_command", "scale and store videos in a few large files"),
     "digits": ("vidpretrain.data.digits_command", "write moving digits as video files and lists"),
 }
 
