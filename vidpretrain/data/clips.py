@@ -129,15 +129,8 @@ class FolderReader:
         self, root: Path, path: str, facts: FileFacts, indices: Sequence[int] | np.ndarray
     ) -> np.ndarray:
         """Decode pictures of a folder; all come in the size of the first one."""
-        if self.frame_template:
-            names = [self.frame_template.format(at + 1) for at in np.asarray(indices).tolist()]
-        else:
-            in_order = _picture_names(root, path)
-            if len(in_order) != facts.video.num_frames:
-                detail = f"it had {facts.video.num_frames} frames and now has {len(in_order)}"
-                raise BadInput(path, Fault.CHANGED, detail)
-            names = [in_order[at] for at in np.asarray(indices).tolist()]
-        clip = [self._picture(root, f"{path}/{name}") for name in names]
+        names = self.names(root, path, facts, indices)
+        clip = [self._picture(root, name) for name in names]
         height, width = clip[0].shape[:2]
         return np.stack(
             [
@@ -147,6 +140,20 @@ class FolderReader:
                 for frame in clip
             ]
         )
+
+    def names(
+        self, root: Path, path: str, facts: FileFacts, indices: Sequence[int] | np.ndarray
+    ) -> list[str]:
+        """Return the paths of the pictures that are some frames of a folder."""
+        if self.frame_template:
+            chosen = [self.frame_template.format(at + 1) for at in np.asarray(indices).tolist()]
+        else:
+            in_order = _picture_names(root, path)
+            if len(in_order) != facts.video.num_frames:
+                detail = f"it had {facts.video.num_frames} frames and now has {len(in_order)}"
+                raise BadInput(path, Fault.CHANGED, detail)
+            chosen = [in_order[at] for at in np.asarray(indices).tolist()]
+        return [f"{path}/{name}" for name in chosen]
 
     def _picture(self, root: Path, path: str) -> np.ndarray:
         try:
@@ -215,7 +222,7 @@ class ListedClips:
         Raises:
             BadInput: It cannot be used.
         """
-        return self._facts(example).video.num_frames
+        return self.file_facts(example).video.num_frames
 
     def label(self, example: int) -> int:
         """Return a video's label, from 0."""
@@ -231,9 +238,10 @@ class ListedClips:
             BadInput: It cannot be used.
             IndexError: There is no such frame.
         """
-        return self.reader.frames(self.root, self.paths[example], self._facts(example), indices)
+        return self.reader.frames(self.root, self.paths[example], self.file_facts(example), indices)
 
-    def _facts(self, example: int) -> FileFacts:
+    def file_facts(self, example: int) -> FileFacts:
+        """Return what is known of a video; raises `BadInput` if it cannot be used."""
         if self.index is not None:
             return self.index.facts(int(self.rows[example]), self.paths[example])
         return _scanned(self.reader, self.root, self.paths[example])
