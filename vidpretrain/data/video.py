@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import av
+import av.video.frame
 import av.video.reformatter
 import numpy as np
 
@@ -40,6 +41,7 @@ MAX_DECODED_PIXELS = 3_000_000_000
 _REORDER_FRAMES = 32
 """More than any codec lets decoding and presentation order differ (H.264, HEVC: 16)."""
 _AVI = "avi"
+_INTRA = av.video.frame.PictureType.I
 # By these the demuxer's header describes the codec, so FFmpeg need not decode to find it out.
 _SELF_DESCRIBING = ("mov", "matroska")
 
@@ -327,8 +329,15 @@ def _decode_groups(
         if len(times) <= group[-1] - key_frame:
             return frames
         position_at = {times[at - key_frame]: at for at in group}
-        for frame in _decode_packets(stream.codec_context, packets, position_at.keys()):
-            frames[position_at[frame.pts]] = painter(frame)
+        wanted = {key_time, *position_at}
+        # Some encoders mark frames as key frames from which the picture only begins to build up.
+        is_sound = key == 0
+        for frame in _decode_packets(stream.codec_context, packets, wanted):
+            is_sound |= frame.pts == key_time and frame.pict_type == _INTRA
+            if not is_sound:
+                return frames
+            if frame.pts in position_at:
+                frames[position_at[frame.pts]] = painter(frame)
     return frames
 
 
@@ -362,7 +371,7 @@ def _packets_until(
     return packets, times
 
 
-def _decode_packets(decoder: Any, packets: list[Any], wanted: Any) -> Iterator[Any]:
+def _decode_packets(decoder: Any, packets: list[Any], wanted: set[int]) -> Iterator[Any]:
     """Decode packets, and yield the frames at the wanted times."""
     for packet in [*packets, None]:
         # A frame that no other refers to is decoded only if it is wanted itself.
