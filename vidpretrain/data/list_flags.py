@@ -14,15 +14,28 @@ from vidpretrain.data.clips import FolderReader, Reader, VideoReader, root_of
 MOST_WORKERS = 16
 
 
-def list_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser that knows what names a list."""
+def list_parser(
+    command: str, description: str, *, needs_list: bool = True
+) -> argparse.ArgumentParser:
+    """Return a parser that knows what names a list.
+
+    Args:
+        command: What it is called.
+        description: What it does, with examples.
+        needs_list: Whether the list must be given.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m vidpretrain.data {command}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("list", metavar="LIST", help="list of videos, or a folder of classes")
+    parser.add_argument(
+        "list",
+        metavar="LIST",
+        nargs=None if needs_list else "?",
+        help="list of videos, or a folder of classes",
+    )
     parser.add_argument(
         "--root", default="", metavar="DIR", help="where paths start (LIST's folder)"
     )
