@@ -115,12 +115,13 @@ class FolderReader:
 
     def scan(self, root: Path, path: str) -> FileFacts:
         """Count a folder's pictures."""
-        names = set(_picture_names(root, path))
-        count = len(names)
         if self.frame_template:
-            count = next(
-                n for n in range(count + 1) if self.frame_template.format(n + 1) not in names
-            )
+            names = set(_listed_names(root, path))
+            count = 0
+            while self.frame_template.format(count + 1) in names:
+                count += 1
+        else:
+            count = len(_picture_names(root, path))
         if not count:
             raise BadInput(path, Fault.NO_FRAMES, "the folder has no frame")
         return FileFacts(VideoIndex(count, 0, 0, (), ()), 0)
@@ -162,13 +163,17 @@ class FolderReader:
             raise BadInput(path, Fault.UNDECODABLE, str(error)) from None
 
 
-def _picture_names(root: Path, path: str) -> list[str]:
+def _listed_names(root: Path, path: str) -> list[str]:
     try:
-        names = sorted(os.listdir(locate(root, path)))
+        return os.listdir(locate(root, path))
     except FileNotFoundError:
         raise BadInput(path, Fault.MISSING, f"there is no such folder under {root}") from None
     except OSError as error:
         raise BadInput(path, Fault.UNREADABLE, error.strerror or str(error)) from None
+
+
+def _picture_names(root: Path, path: str) -> list[str]:
+    names = sorted(_listed_names(root, path))
     matches = [match for name in names if (match := _PICTURE_NAME.fullmatch(name))]
     kinds = sorted({match["letters"] for match in matches})
     if len(kinds) > 1:
@@ -245,16 +250,6 @@ class ListedClips:
         if self.index is not None:
             return self.index.facts(int(self.rows[example]), self.paths[example])
         return _scanned(self.reader, self.root, self.paths[example])
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a run's manifest says of the source."""
-        return {
-            "root": str(self.root),
-            "lists_sha256": self.lists_sha256,
-            "indexed": self.index is not None,
-            "unusable": len(self.index.faults) if self.index is not None else None,
-            "reader": {"kind": type(self.reader).__name__, **dataclasses.asdict(self.reader)},  # type: ignore[call-overload]
-        }
 
 
 @functools.lru_cache(maxsize=_CACHED_SCANS)

@@ -206,7 +206,7 @@ def read_index(path: Path, paths_sha256: str) -> ListIndex:
     """
     remedy = "run `python -m vidpretrain.data index` again"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             note = json.loads(archive["note"].tobytes())
             arrays = {name: archive[name] for name in _ARRAYS}
             version, hashed, faults = note["version"], note["paths_sha256"], note["faults"]

@@ -161,8 +161,9 @@ def read_list(
     Raises:
         ListError: There is no such list, or it is not text in the format.
     """
-    if list_format not in tuple(ListFormat):
-        raise ListError(f"source.list_format={list_format!r}; {closest(list_format, ListFormat)}")
+    formats = [str(known) for known in ListFormat]
+    if list_format not in formats:
+        raise ListError(f"source.list_format={list_format!r}; {closest(list_format, formats)}")
     text = "" if os.path.isdir(name) or _HMDB_NAME.fullmatch(Path(name).name) else _read_text(name)
     known = ListFormat(list_format)
     if known is ListFormat.AUTO:
