@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vidpretrain.data import list_flags
 from vidpretrain.data.clips import ListedClips, listed_clips
+from vidpretrain.data.manifest import describe
 from vidpretrain.data.motion import FlowMethod, show_motion
 from vidpretrain.data.packed import Encoding, Storage
 from vidpretrain.data.packing import PackError, Plan, manifest_path, pack
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         paths=listed.paths,
         class_names=listed.class_names,
         encoding=Encoding(Storage(flags.storage), flags.key_every, flags.crf, flags.jpeg_quality),
-        origin={"list": flags.list, "modality": flags.modality, **listed.facts()},
+        origin={"list": flags.list, "modality": flags.modality, **describe(listed)},
         clips_per_shard=flags.clips_per_shard,
     )
     if flags.modality and plan.encoding.storage is not Storage.JPEG:
@@ -87,12 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         "--storage",
         choices=[storage.value for storage in Storage],
         default=Storage.VIDEO.value,
-        help="mp4, or a JPEG file per frame: quicker to decode, several times the size",
+        help="mp4, or a JPEG file per frame: quicker for short videos, several times the size",
     )
     parser.add_argument(
         "--shard", type=_part, default=(0, 1), metavar="I/N", help="do part I of N, from 0 (0/1)"
     )
-    parser.add_argument("--key-every", type=int, default=12, help="frames, in mp4 (12)")
+    parser.add_argument("--key-every", type=int, default=24, help="frames, in mp4 (24)")
     parser.add_argument("--crf", type=int, default=23, help="quality of mp4, 0 best to 51 (23)")
     parser.add_argument("--jpeg-quality", type=int, default=90, help="1 to 100 best (90)")
     parser.add_argument("--clips-per-shard", type=int, default=64, help="(64)")

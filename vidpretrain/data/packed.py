@@ -59,7 +59,7 @@ class Encoding:
     """
 
     storage: Storage = Storage.VIDEO
-    key_every_frames: int = 12
+    key_every_frames: int = 24
     crf: int = 23
     jpeg_quality: int = 90
 
@@ -126,7 +126,9 @@ def encode_clip(source: Source, example: int, path: str, encoding: Encoding) -> 
     data = encode_video(
         map(_even, frames),
         key_every_frames=encoding.key_every_frames,
-        options={"crf": str(encoding.crf)},
+        # Without the coding steps that take longest to undo: decoding takes 40 % of the time, for
+        # 10 % more bytes.
+        options={"crf": str(encoding.crf), "tune": "fastdecode"},
     )
     return PackedClip(
         video=data,

@@ -188,8 +188,9 @@ def _write_shard(
     serializer = ExampleSerializer(of_record.get_serialized_info())
     path, note = plan.shard_path(out, shard), ShardNote(plan.fingerprint)
     part = path.with_name(path.name + ".tmp")
-    # Groups of one record: any of them can be read without the others.
-    writer = array_record_module.ArrayRecordWriter(os.fspath(part), "group_size:1")
+    # Groups of one record: any of them can be read without the others. Videos and pictures are
+    # compressed already.
+    writer = array_record_module.ArrayRecordWriter(os.fspath(part), "group_size:1,uncompressed")
     for _ in plan.examples(shard):
         outcome = next(outcomes)
         if isinstance(outcome, BadInput):
