@@ -28,12 +28,19 @@ def assert_matches(
     """
     rng = np.random.default_rng(0)
     expected = reference(*operands)
-    arrays = tuple(jnp.asarray(a, jnp.float32) for a in operands)
-    actual, pullback = jax.vjp(jax.jit(op), *arrays)
+    cotangent = rng.normal(size=expected.shape)
+
+    @jax.jit
+    def value_and_gradients(operands: tuple[jax.Array, ...], cotangent: jax.Array):
+        value, pullback = jax.vjp(op, *operands)
+        return value, pullback(cotangent)
+
+    actual, gradients = value_and_gradients(
+        tuple(jnp.asarray(operand, jnp.float32) for operand in operands),
+        jnp.asarray(cotangent, jnp.float32),
+    )
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
-    cotangent = rng.normal(size=expected.shape)
-    gradients = pullback(jnp.asarray(cotangent, jnp.float32))
     for i, (operand, gradient) in enumerate(zip(operands, gradients, strict=True)):
         assert gradient.shape == operand.shape
         for _ in range(2):

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from vidpretrain.ops.platform import jit_as
-from vidpretrain.ops.windows import Triple, output_size
+from vidpretrain.ops.platform import jit_as, target_platform
+from vidpretrain.ops.windows import Triple, Window, output_size
 
 
 def max_pool(
@@ -31,7 +33,11 @@ def max_pool(
         ValueError: If no window fits into the clip.
     """
     _check_window(x, window, strides, padding)
-    return _max_pool(x, window=tuple(window), strides=tuple(strides), padding=tuple(padding))
+    return _max_pool(
+        x,
+        window=Window(tuple(window), tuple(strides), tuple(padding)),
+        platform=target_platform(),
+    )
 
 
 def avg_pool(
@@ -81,16 +87,49 @@ def _check_window(x: Array, window: Triple, strides: Triple, padding: Triple) ->
         )
 
 
-@jit_as("max_pool", static=("window", "strides", "padding"))
-def _max_pool(x: Array, *, window: Triple, strides: Triple, padding: Triple) -> Array:
+@jit_as("max_pool", static=("window", "platform"))
+def _max_pool(x: Array, *, window: Window, platform: str) -> Array:
+    if platform == "cpu":
+        return _max_of_views(x, window)
     return lax.reduce_window(
         x,
         -jnp.inf,
         lax.max,
-        (1, *window, 1),
-        (1, *strides, 1),
-        [(0, 0), *((p, p) for p in padding), (0, 0)],
+        (1, *window.taps, 1),
+        (1, *window.strides, 1),
+        [(0, 0), *((p, p) for p in window.padding), (0, 0)],
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_of_views(x: Array, window: Window) -> Array:
+    """Pool as an elementwise maximum: the CPU's own gradient takes ten times as long."""
+    return functools.reduce(jnp.maximum, (view for _, view in window.views(x, -jnp.inf)))
+
+
+def _max_of_views_forward(x: Array, window: Window) -> tuple[Array, tuple[Array, Array]]:
+    y = _max_of_views(x, window)
+    return y, (x, y)
+
+
+def _max_of_views_backward(
+    window: Window, saved: tuple[Array, Array], cotangent: Array
+) -> tuple[Array]:
+    x, y = saved
+    views = list(window.views(x, -jnp.inf))
+    number = {tap: i for i, (tap, _) in enumerate(views)}
+    # The first tap that holds the maximum, as the other backends have it.
+    winner = jnp.full(y.shape, -1, jnp.int32)
+    for tap, view in reversed(views):
+        winner = jnp.where(view == y, number[tap], winner)
+
+    def term(tap: tuple[int, ...], winner: Array, cotangent: Array) -> Array:
+        return jnp.where(winner == number[tap], cotangent, 0)
+
+    return (window.scatter((winner, cotangent), term, x.shape[1:4]),)
+
+
+_max_of_views.defvjp(_max_of_views_forward, _max_of_views_backward)
 
 
 @jit_as("avg_pool", static=("window", "strides", "padding"))
