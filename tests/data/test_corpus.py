@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from tests.data.corpus import Corpus
+from tests.data.corpus import CONTAINERS, Case, Corpus
 from vidpretrain.data.bad_input import BadInput
 from vidpretrain.data.bad_log import BadInputLog
 from vidpretrain.data.clips import FolderReader, VideoReader, listed_clips
@@ -141,3 +141,34 @@ def test_the_same_inputs_are_replaced_in_two_runs(corpus, outcomes, tmp_path):
     assert {names[example] for example in batch.example}.isdisjoint(hopeless)
     for one, other in zip(batch, again, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.long
+def test_thousands_of_mutations(corpus, tmp_path):
+    """Random damage of every container: any outcome but a crash, a hang or another error."""
+    cases = []
+    for number in range(4000):
+        rng = np.random.default_rng([7, number])
+        ext = CONTAINERS[number % len(CONTAINERS)]
+        data = bytearray(corpus.whole[ext])
+        for _ in range(rng.integers(1, 6)):
+            start = int(rng.integers(len(data)))
+            span = int(rng.integers(1, 9))
+            damage = rng.integers(3)
+            if damage == 0:
+                data[start : start + span] = rng.integers(0, 256, span, np.uint8).tobytes()
+            elif damage == 1:
+                del data[start : start + span * 20]
+            else:
+                data[start:start] = data[: span * 20]
+        (tmp_path / f"{number}.{ext}").write_bytes(bytes(data))
+        cases.append(Case("mutation", f"{number}.{ext}", "either"))
+    counts = Counter()
+    work = map_isolated(Look(tmp_path), cases, num_workers=1, limit_sec=MOST_SEC)
+    for position, outcome in work:
+        assert not isinstance(outcome, BadInput), f"{cases[position]}: {outcome}"
+        found, _, _, grown = outcome
+        assert grown < MOST_BYTES, cases[position]
+        counts[found] += 1
+    print(counts)
+    assert min(counts["good"], counts["bad"]) > 400

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vidpretrain.data import list_flags, lists
 from vidpretrain.data.bad_input import BadInput, Fault
 from vidpretrain.data.health import Checkup, Health
+from vidpretrain.data.index import path_beside
 from vidpretrain.data.isolated import map_isolated
 from vidpretrain.data.journal import Journal
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     list_flags.add_workers(parser)
     flags = parser.parse_args(arguments)
     listing, root = list_flags.listing_of(flags)
-    prefix = Path(flags.out or flags.list.rstrip("/"))
+    prefix = Path(flags.out) if flags.out else path_beside(flags.list, flags.split, "")
     checkup = Checkup(root, list_flags.reader_of(flags), full=flags.full)
     outcomes = check_files(
         listing, checkup, journal=_beside(prefix, ".check.part"), num_workers=flags.workers

@@ -24,12 +24,13 @@ from vidpretrain.data import lists, video
 from vidpretrain.data.bad_input import BadInput, Fault
 from vidpretrain.data.files import locate, open_inside, read_inside
 from vidpretrain.data.index import (
+    SUFFIX,
     FileFacts,
     ListIndex,
     hash_paths,
-    index_path,
     join_indexes,
     make_index,
+    path_beside,
     read_index,
 )
 from vidpretrain.data.picture import PictureError, decode_picture
@@ -428,7 +429,7 @@ def _index_of(parts: Sequence[lists.Listing], split: str, index: str) -> ListInd
     if index != "auto":
         paths = [entry.path for part in parts for entry in part.entries]
         return read_index(Path(index), hash_paths(paths))
-    beside = [index_path(part.name, split) for part in parts]
+    beside = [path_beside(part.name, split, SUFFIX) for part in parts]
     if not all(path.is_file() for path in beside):
         return None
     return join_indexes(

@@ -98,17 +98,18 @@ class ListIndex:
 _NO_TIME = int(np.iinfo(np.int64).min)
 
 
-def index_path(list_name: str, split: str) -> Path:
-    """Return where the index of a list lies: beside it.
+def path_beside(list_name: str, split: str, suffix: str) -> Path:
+    """Return the path of a file that belongs to a list: beside it.
 
     Args:
         list_name: Path of the list, or a pattern that stands for several files.
         split: Tells apart what is read of a pattern.
+        suffix: What is put behind the list's name.
     """
     path = Path(list_name)
     if "*" in path.name:
-        return path.with_name(f"{path.name.replace('*', 'all')}.{split}{SUFFIX}")
-    return path.with_name(path.name + SUFFIX)
+        return path.with_name(f"{path.name.replace('*', 'all')}.{split}{suffix}")
+    return path.with_name(path.name + suffix)
 
 
 def hash_paths(paths: Iterable[str]) -> str:

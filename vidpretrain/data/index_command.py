@@ -17,11 +17,12 @@ from vidpretrain.data import list_flags
 from vidpretrain.data.bad_input import BadInput, Fault
 from vidpretrain.data.clips import Reader
 from vidpretrain.data.index import (
+    SUFFIX,
     FileFacts,
     ListIndex,
     hash_paths,
-    index_path,
     make_index,
+    path_beside,
     write_index,
 )
 from vidpretrain.data.isolated import map_isolated
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = parser.parse_args(arguments)
     listing, root = list_flags.listing_of(flags)
     paths = [entry.path for entry in listing.entries]
-    out = Path(flags.out) if flags.out else index_path(flags.list, flags.split)
+    out = Path(flags.out) if flags.out else path_beside(flags.list, flags.split, SUFFIX)
     index = index_files(
         paths, root, list_flags.reader_of(flags), journal=_part(out), num_workers=flags.workers
     )

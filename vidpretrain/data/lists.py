@@ -56,14 +56,8 @@ JOIN = "+"
 """Between the names of lists that are read as one."""
 
 _KINETICS_STEMS = ("{id}_{start:06d}_{end:06d}", "{id}")
-_KINETICS_FOLDERS = (
-    "{label}/",
-    "{label_}/",
-    "",
-    "{split}/{label}/",
-    "{split}/{label_}/",
-    "{split}/",
-)
+_KINETICS_CLASSES = ("", "{label}/", "{label_}/")
+_KINETICS_SPLITS = ("", "{split}/", "train/", "val/", "validation/", "test/")
 _PROBED_ENTRIES = 50
 _HMDB_NAME = re.compile(r"(?P<name>.+)_test_split(?P<split>[0-9])\.txt")
 _HMDB_TRAIN, _HMDB_TEST = "1", "2"
@@ -498,18 +492,18 @@ def _kinetics_template(rows: Sequence[dict[str, str | int]], root: Path) -> str:
     """Return the layout that finds most of the files probed, spread over the list."""
     probed = rows[:: max(1, len(rows) // _PROBED_ENTRIES)]
     best, most = "", 0
-    for folder, stem, extension in itertools.product(
-        _KINETICS_FOLDERS, _KINETICS_STEMS, VIDEO_EXTENSIONS[:4]
+    for parts in itertools.product(
+        _KINETICS_SPLITS, _KINETICS_CLASSES, _KINETICS_STEMS, VIDEO_EXTENSIONS[:4]
     ):
-        template = folder + stem + extension
+        template = "".join(parts)
         found = sum(_exists(root, _fill(template, fields)) for fields in probed)
         if found > most:
             best, most = template, found
     if not best:
         raise ListError(
             f"none of {len(probed)} videos of the list is under {root} in a layout that is known, "
-            f"such as {_KINETICS_FOLDERS[0]}{_KINETICS_STEMS[0]}.mp4. Give the root that the "
-            "layout starts from, or a template."
+            f"such as {{label}}/{_KINETICS_STEMS[0]}.mp4. Give the root that the layout starts "
+            "from, or a template."
         )
     return best
 
