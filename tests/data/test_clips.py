@@ -242,7 +242,7 @@ def test_the_names_of_frames(tmp_path, names, template, fault):
         assert caught.value.fault is fault
 
 
-@pytest.mark.parametrize("template", ["../{}.jpg", "{}/{}.jpg", "{x}.jpg"])
+@pytest.mark.parametrize("template", ["../{}.jpg", "{}/{}.jpg", "{x}.jpg", "a.jpg"])
 def test_impossible_names_of_frames(template):
     with pytest.raises(ValueError, match="it must be a file name with one number in it"):
         FolderReader(template)

@@ -13,21 +13,32 @@ or *crops* cut them, and a stream reads ahead:
         batch = next(batches)
 """
 
+from vidpretrain.data.bad_input import BadInput, Fault
+from vidpretrain.data.bad_log import BadInputLog, TooManyBadInputsError, open_log
 from vidpretrain.data.batch import PADDING, Batch
 from vidpretrain.data.catalog import make_source, source_names
+from vidpretrain.data.manifest import run_manifest
 from vidpretrain.data.pipeline import BatchStream, eval_batches, train_batches
+from vidpretrain.data.read_ahead import WorkerError
 from vidpretrain.data.source import Source
 from vidpretrain.data.views import Views, make_views
 
 __all__ = [
     "PADDING",
+    "BadInput",
+    "BadInputLog",
     "Batch",
     "BatchStream",
+    "Fault",
     "Source",
+    "TooManyBadInputsError",
     "Views",
+    "WorkerError",
     "eval_batches",
     "make_source",
     "make_views",
+    "open_log",
+    "run_manifest",
     "source_names",
     "train_batches",
 ]

@@ -104,11 +104,13 @@ class FolderReader:
     short_side_px: int = 0
 
     def __post_init__(self) -> None:
+        if not self.frame_template:
+            return
         try:
-            name = self.frame_template.format(1)
+            names = {self.frame_template.format(number) for number in (1, 2)}
         except (IndexError, KeyError, ValueError):
-            name = "/"
-        if "/" in name:
+            names = set()
+        if len(names) != 2 or any("/" in name for name in names):
             raise ValueError(
                 f"source.frame_template={self.frame_template!r}; it must be a file name with one "
                 "number in it, such as 'img_{:05d}.jpg'"

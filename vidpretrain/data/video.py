@@ -229,16 +229,16 @@ def _opened(file: BinaryIO, *, careful: bool = False) -> Iterator[tuple[Any, Any
         file: Open for reading.
         careful: Let FFmpeg decode some frames first, to learn what headers leave out.
     """
-    file.seek(0)
-    name = container_of(file.read(600))
-    file.seek(0)
-    options = {}
-    if name in _SELF_DESCRIBING and not careful:
-        # FFmpeg decodes a frame of every stream when it opens a file, which is as long as to
-        # decode the key frame again. It does not where its own decoders are not allowed; ours
-        # are opened later, and are not concerned.
-        options["codec_whitelist"] = "none"
     try:
+        file.seek(0)
+        name = container_of(file.read(600))
+        file.seek(0)
+        options = {}
+        if name in _SELF_DESCRIBING and not careful:
+            # FFmpeg decodes a frame of every stream when it opens a file, which is as long as to
+            # decode the key frame again. It does not where its own decoders are not allowed;
+            # ours are opened later, and are not concerned.
+            options["codec_whitelist"] = "none"
         with av.open(
             file, "r", format=name, container_options=options, metadata_errors="replace"
         ) as container:
