@@ -23,7 +23,7 @@ ROOMS = {
     "analyze": {"ops", "models", "convert", "data", "parallel", "train", "config"},
     "config": set(),
     "suggest": set(),
-    "main": {"analyze", "config", "convert", "train"},
+    "main": {"analyze", "config", "convert", "data", "train"},
     "__init__": {"convert", "models"},
 }
 FORBIDDEN = {
@@ -86,6 +86,7 @@ def test_every_import_is_required():
         "orbax": "orbax-checkpoint",
         "absl": "absl-py",
         "ml_collections": "ml-collections",
+        "ml_dtypes": "ml-dtypes",
         "tree": "dm-tree",
         "tensorflow_datasets": "tensorflow-datasets",
     }

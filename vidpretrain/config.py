@@ -83,6 +83,8 @@ def base() -> ConfigDict:
     config.input = ConfigDict()
     config.input.num_workers = 0  # processes that read and decode; 0: threads of this one
     config.input.read_ahead = 4  # batches that are ready before they are asked for
+    config.input.worker_limit_sec = 600.0  # for a batch; a worker that takes longer is replaced
+    config.input.max_bad_share = 0.01  # of examples that cannot be read, before training ends
 
     config.batch_size = 64  # examples per step, over all devices
     config.duration = "50 epochs"  # or steps, or images (clips x frames)

@@ -61,6 +61,7 @@ def _run(config: recipes.ConfigDict, workdir: Path) -> int:
     from vidpretrain.analyze import report
     from vidpretrain.convert.folder import CheckpointError
     from vidpretrain.convert.tree import MismatchError
+    from vidpretrain.data import TooManyBadInputsError, WorkerError
     from vidpretrain.train import stages, workdirs
     from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption
     from vidpretrain.train.loop import TrainingError
@@ -81,7 +82,7 @@ def _run(config: recipes.ConfigDict, workdir: Path) -> int:
         return EXIT_INTERRUPTED
     except (PlanError, MismatchError, workdirs.WorkdirError) as error:
         return _fail(error, EXIT_BAD_INPUT)
-    except (CheckpointError, TrainingError, OSError) as error:
+    except (CheckpointError, TrainingError, TooManyBadInputsError, WorkerError, OSError) as error:
         return _fail(error, EXIT_FAILED)
     return os.EX_OK
 

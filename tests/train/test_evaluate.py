@@ -14,7 +14,7 @@ from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 
 def scores(probs, label):
     n = len(label)
-    return Scores(np.float32(probs), np.int32(label), np.zeros(n, np.float32), np.ones(n, np.int32))
+    return Scores(np.float32(probs), np.int32(label), np.zeros(n, np.float32), np.arange(n), n)
 
 
 def test_top_k_by_hand():
@@ -70,13 +70,17 @@ def test_views_are_averaged_on_any_batch_size(batch_size):
     expected = np.stack([mean, 2 * mean, 255 - mean], axis=1) / 512
     np.testing.assert_allclose(got.probs, expected, rtol=1e-6)
     np.testing.assert_array_equal(got.label, np.arange(5) % 3)
-    np.testing.assert_array_equal(got.num_views, 3)
-    assert got.metrics()["examples"] == 5
+    assert got.metrics()["examples"] == got.metrics()["expected"] == 5
+    assert "could not be read" not in got.summary()
 
 
-def test_an_example_that_was_not_seen_is_an_error():
-    with pytest.raises(RuntimeError, match="1 of 6 test examples"):
-        run(rows(5, 1, 5), 6)
+def test_examples_that_cannot_be_read_are_left_out_and_told():
+    got = run(rows(5, 1, 5), 7)
+    assert (len(got.label), got.expected) == (5, 7)
+    assert "2 of 7 examples could not be read" in got.summary()
+    unread = (b._replace(mask=np.zeros_like(b.mask)) for b in rows(5, 1, 5))
+    with pytest.raises(RuntimeError, match="none of the 5"):
+        run(unread, 5)
 
 
 def test_a_signal_ends_it():

@@ -21,19 +21,22 @@ from vidpretrain.train.step import EvalStep
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What a network says of a test set.
+    """What a network says of the examples of a test set that could be read.
 
     Attributes:
         probs: mean of the softmax over an example's views, float32 `[N, classes]`.
         label: true classes, int32 `[N]`.
         loss: mean cross-entropy over an example's views, float32 `[N]`.
-        num_views: views that were averaged, int32 `[N]`.
+        example: positions in the test set, rising, int64 `[N]`.
+        expected: examples in the set; more than `N` where some cannot be read. Nothing takes their
+            place.
     """
 
     probs: np.ndarray
     label: np.ndarray
     loss: np.ndarray
-    num_views: np.ndarray
+    example: np.ndarray
+    expected: int
 
     def top(self, k: int) -> float:
         """Return the share of examples whose class is among the k likeliest, in percent."""
@@ -43,13 +46,20 @@ class Scores:
         return float(np.mean(rank < k) * 100.0)
 
     def metrics(self) -> dict[str, float]:
-        """Return `top1`, `top5` (percent), `loss` and `examples`."""
+        """Return `top1`, `top5` (percent), `loss`, and how many `examples` were `expected`."""
         return {
             "top1": self.top(1),
             "top5": self.top(5),
             "loss": float(self.loss.mean()),
             "examples": float(len(self.label)),
+            "expected": float(self.expected),
         }
+
+    def summary(self) -> str:
+        """Return accuracy in words, and what was left out, if anything."""
+        left_out = self.expected - len(self.label)
+        note = f" ({left_out} of {self.expected} examples could not be read)" if left_out else ""
+        return f"test top-1 {self.top(1):.2f} %{note}"
 
 
 def evaluate(
@@ -78,7 +88,7 @@ def evaluate(
 
     Raises:
         Interrupted: a signal came, here or on another process; all end at the same batch.
-        RuntimeError: an example was not seen.
+        RuntimeError: no example could be read.
     """
     probs: np.ndarray | None = None
     label = np.zeros(num_examples, np.int32)
@@ -106,13 +116,15 @@ def evaluate(
         gathered = multihost_utils.process_allgather((probs, loss, views, label))
         probs, loss, views = (x.sum(axis=0) for x in gathered[:3])
         label = gathered[3].max(axis=0)
-    if not views.all():
-        raise RuntimeError(f"{np.sum(views == 0)} of {num_examples} test examples were not seen")
+    (seen,) = np.nonzero(views)
+    if not len(seen):
+        raise RuntimeError(f"none of the {num_examples} test examples could be read")
     return Scores(
-        probs=(probs / views[:, None]).astype(np.float32),
-        label=label,
-        loss=(loss / views).astype(np.float32),
-        num_views=views,
+        probs=(probs[seen] / views[seen, None]).astype(np.float32),
+        label=label[seen],
+        loss=(loss[seen] / views[seen]).astype(np.float32),
+        example=seen,
+        expected=num_examples,
     )
 
 

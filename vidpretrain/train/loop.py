@@ -130,7 +130,7 @@ def run_loop(
                 stopping = True
             else:
                 test_metrics = {f"test/{name}": value for name, value in scores.metrics().items()}
-                progress.say(f"step {step}: test top-1 {scores.top(1):.2f} %")
+                progress.say(f"step {step}: {scores.summary()}")
                 _write(writer, step, test_metrics)
             window.restart()
 

@@ -25,6 +25,8 @@ from vidpretrain.train import optim
 from vidpretrain.train.duration import Budget
 from vidpretrain.train.loop import Cadence
 
+_MOST_BAD = 20
+
 
 class PlanError(ValueError):
     """A configuration asks for something impossible; the message says what would do."""
@@ -158,10 +160,9 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
 
 def _check_clips(plan: Plan) -> None:
     """Find out before a weight is made whether clips can be cut, and whether the network fits."""
-    source, sampling = plan.train_source, plan.views.sampling
     rng = np.random.default_rng(plan.config["seed"])
-    clip = source.frames(0, sampling.draw(source.num_frames(0), rng))
-    plan.views.augmentation(clip, source.label(0), rng)
+    clip, label = _first_clip(plan, rng)
+    plan.views.augmentation(clip, label, rng)
     plan.views.test_crops(clip)
     channels = len(plan.config["pixels"]["mean"])
     if clip.shape[-1] != channels or len(plan.config["pixels"]["std"]) != channels:
@@ -170,6 +171,18 @@ def _check_clips(plan: Plan) -> None:
             f"values, but clips have {clip.shape[-1]} channels; give one value for each"
         )
     jax.eval_shape(plan.init, jax.random.key(0))
+
+
+def _first_clip(plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Return the first clip that can be read, and its label."""
+    source = plan.train_source
+    for example in range(min(len(source), _MOST_BAD)):
+        try:
+            indices = plan.views.sampling.draw(source.num_frames(example), rng)
+            return source.frames(example, indices), source.label(example)
+        except data.BadInput as bad:
+            last = bad
+    raise ValueError(f"the first {_MOST_BAD} training examples are bad; the last: {last}")
 
 
 def _make_cadence(config: Mapping[str, Any], budget: Budget) -> Cadence:

@@ -7,6 +7,8 @@ WORKDIR/config.json            the resolved configuration
 WORKDIR/results.json           what the finished stages came to
 WORKDIR/STAGE/checkpoints/     steps (docs/checkpoints.md)
 WORKDIR/STAGE/metrics.jsonl    and tensorboard/
+WORKDIR/STAGE/data.json        what exactly it was shown, and by which decoders
+WORKDIR/STAGE/bad_inputs.jsonl examples that could not be read, and what took their place
 WORKDIR/STAGE/report.json      where each initial weight came from, if from another network
 WORKDIR/STAGE/result.json      written last: the stage is finished
 ```
@@ -24,9 +26,8 @@ from typing import Any
 
 import jax
 
-from vidpretrain import convert, parallel
+from vidpretrain import convert, data, parallel
 from vidpretrain.convert.folder import STEPS, Card
-from vidpretrain.data import pipeline
 from vidpretrain.train import step
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.evaluate import Scores, evaluate
@@ -60,6 +61,8 @@ class Result:
         seconds: of this stage's training and tests, interruptions left out.
         steps: taken.
         seed: of the run.
+        examples: test examples that could be read.
+        expected: test examples that there are.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Result:
     seconds: float
     steps: int
     seed: int
+    examples: int
+    expected: int
 
 
 def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
@@ -141,6 +146,8 @@ def _run_stage(
         seconds=outcome.seconds,
         steps=plan.cadence.total,
         seed=config["seed"],
+        examples=int(scores["examples"]),
+        expected=int(scores["expected"]),
     )
 
 
@@ -199,7 +206,9 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             writer = stack.enter_context(
                 MetricsWriter(folder, images_per_step=images, start_step=start)
             )
-        batches = stack.enter_context(_train_batches(plan, start))
+            sources = {"train": plan.train_source, "test": plan.test_source}
+            write_json(folder / "data.json", data.run_manifest(sources, plan.views))
+        batches = stack.enter_context(_train_batches(plan, start, folder))
         return run_loop(
             state,
             cadence=plan.cadence,
@@ -272,29 +281,37 @@ def _make_card(plan: Plan) -> Card:
     )
 
 
-def _train_batches(plan: Plan, start: int) -> pipeline.BatchStream:
-    return pipeline.train_batches(
+def _train_batches(plan: Plan, start: int, folder: Path) -> data.BatchStream:
+    options = dict(plan.config["input"])
+    share = options.pop("max_bad_share")
+    processes = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    log = data.open_log(
+        folder, num_examples=len(plan.train_source), max_bad_share=share, **processes
+    )
+    return data.train_batches(
         plan.train_source,
         plan.views.sampling,
         plan.views.augmentation,
         batch_size=plan.config["batch_size"],
         seed=plan.config["seed"],
         start_step=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        **plan.config["input"],
+        log=log,
+        **processes,
+        **options,
     )
 
 
-def _test_batches(plan: Plan) -> pipeline.BatchStream:
-    return pipeline.eval_batches(
+def _test_batches(plan: Plan) -> data.BatchStream:
+    options = dict(plan.config["input"])
+    del options["max_bad_share"]  # Tests leave bad inputs out, whatever their number, and say so.
+    return data.eval_batches(
         plan.test_source,
         plan.views.sampling,
         plan.views.test_crops,
         batch_size=plan.config["test"]["batch_size"],
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        **plan.config["input"],
+        **options,
     )
 
 
