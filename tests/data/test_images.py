@@ -154,7 +154,6 @@ def test_prepared_images(prepared):
     assert train.num_frames(0) == 1
     copy = pickle.loads(pickle.dumps(train))
     np.testing.assert_array_equal(copy.frames(3, [0]), train.frames(3, [0]))
-    assert copy.facts() == train.facts()
 
 
 def test_parts_of_splits_and_shrinking(prepared):

@@ -15,6 +15,7 @@ from vidpretrain.data.__main__ import EXIT_BAD_INPUT, main
 from vidpretrain.data.bad_input import BadInput, Fault
 from vidpretrain.data.digits import moving_digits
 from vidpretrain.data.encode import encode_video
+from vidpretrain.data.manifest import describe
 from vidpretrain.data.motion import show_motion
 from vidpretrain.data.packed import (
     Encoding,
@@ -98,7 +99,10 @@ def test_a_packed_data_set_is_a_source(packed):
         assert_alike(source.frames(example, [5, 0]), SOURCE.frames(example, [5, 0]), 1.5)
     copy = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(copy.frames(7, [3]), source.frames(7, [3]))
-    assert copy.facts() == source.facts()
+    described = describe(source)
+    assert described["examples"] == NUM_CLIPS
+    assert len(described["index_sha256"]) == 64
+    assert json.loads(json.dumps(described)) == described
 
 
 def test_packed_clips_go_the_way_of_all_clips(packed):

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("vidpretrain.data.check_command", "decode every file, write report and clean list"),
     "show": ("vidpretrain.data.show_command", "draw training clips as the network sees them"),
     "pack": ("vidpretrain.data.pack_command", "scale and store videos in a few large files"),
+    "beam": ("vidpretrain.data.beam_command", "the same on a cluster, by Apache Beam"),
     "bench": ("vidpretrain.data.bench_command", "measure how fast clips are made, by step"),
     "digits": ("vidpretrain.data.digits_command", "write moving digits as video files and lists"),
 }

@@ -5,18 +5,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vidpretrain.data import list_flags
-from vidpretrain.data.clips import ListedClips, listed_clips
+from vidpretrain.data.clips import listed_clips
 from vidpretrain.data.manifest import describe
 from vidpretrain.data.motion import FlowMethod, show_motion
 from vidpretrain.data.packed import Encoding, Storage
 from vidpretrain.data.packing import PackError, Plan, manifest_path, pack
-from vidpretrain.data.source import Modality
+from vidpretrain.data.source import Modality, Source
 from vidpretrain.suggest import closest
 
 SPLITS = ("train", "validation", "test")
@@ -33,19 +34,16 @@ Several machines share the work; the last to end joins the shards.
 
 def main(arguments: Sequence[str]) -> int:
     """Pack what the arguments name; return the exit code."""
-    flags = _parser().parse_args(arguments)
-    listed = open_list(flags, flags.short_side)
-    source = show_motion(listed, modality=flags.modality, flow_method=flags.flow_method)
-    plan = Plan(
-        split=flags.split,
-        paths=listed.paths,
-        class_names=listed.class_names,
-        encoding=Encoding(Storage(flags.storage), flags.key_every, flags.crf, flags.jpeg_quality),
-        origin={"list": flags.list, "modality": flags.modality, **describe(listed)},
-        clips_per_shard=flags.clips_per_shard,
+    parser = list_flags.list_parser("pack", _DESCRIPTION)
+    add_packing(parser)
+    parser.add_argument(
+        "--shard", type=_part, default=(0, 1), metavar="I/N", help="do part I of N, from 0 (0/1)"
     )
-    if flags.modality and plan.encoding.storage is not Storage.JPEG:
-        raise PackError(f"{flags.modality} is stored as pictures; add --storage jpeg")
+    parser.add_argument("--clips-per-shard", type=int, default=64, help="(64)")
+    list_flags.add_workers(parser)
+    flags = parser.parse_args(arguments)
+    source, plan = what_to_pack(flags)
+    plan = dataclasses.replace(plan, clips_per_shard=flags.clips_per_shard)
     part, parts = flags.shard
     shards = range(part, plan.num_shards, parts)
     if not pack(source, plan, flags.out, shards=shards, num_workers=flags.workers):
@@ -60,23 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if content["packed"] else 1
 
 
-def open_list(flags: argparse.Namespace, short_side_px: int) -> ListedClips:
-    """Return the source of the list that arguments name."""
-    if flags.split not in SPLITS:
-        raise ValueError(f"--split {flags.split!r}; {closest(flags.split, SPLITS)}")
-    return listed_clips(
-        flags.split,
-        list_flags.reader_of(flags, short_side_px),
-        root=flags.root,
-        list_format=flags.list_format,
-        template=flags.template,
-        classes=flags.classes,
-        **{flags.split: flags.list},
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = list_flags.list_parser("pack", _DESCRIPTION)
+def add_packing(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take what decides what is in a packed data set."""
     parser.add_argument("--classes", default="", metavar="FILE", help="classes' names, in order")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the packed data set"
@@ -90,13 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         default=Storage.VIDEO.value,
         help="mp4, or a JPEG file per frame: quicker for short videos, several times the size",
     )
-    parser.add_argument(
-        "--shard", type=_part, default=(0, 1), metavar="I/N", help="do part I of N, from 0 (0/1)"
-    )
     parser.add_argument("--key-every", type=int, default=24, help="frames, in mp4 (24)")
     parser.add_argument("--crf", type=int, default=23, help="quality of mp4, 0 best to 51 (23)")
     parser.add_argument("--jpeg-quality", type=int, default=90, help="1 to 100 best (90)")
-    parser.add_argument("--clips-per-shard", type=int, default=64, help="(64)")
     parser.add_argument(
         "--modality",
         choices=[Modality.FLOW.value, Modality.DIFFERENCE.value],
@@ -109,8 +88,35 @@ def _parser() -> argparse.ArgumentParser:
         default=FlowMethod.DIS.value,
         help="(dis)",
     )
-    list_flags.add_workers(parser)
-    return parser
+
+
+def what_to_pack(flags: argparse.Namespace) -> tuple[Source, Plan]:
+    """Return the source that the arguments name, and how it is packed.
+
+    Raises:
+        ValueError: They do not go together, or the list cannot be used.
+    """
+    if flags.split not in SPLITS:
+        raise ValueError(f"--split {flags.split!r}; {closest(flags.split, SPLITS)}")
+    if flags.modality and flags.storage != Storage.JPEG:
+        raise PackError(f"{flags.modality} is stored as pictures; add --storage jpeg")
+    listed = listed_clips(
+        flags.split,
+        list_flags.reader_of(flags, flags.short_side),
+        root=flags.root,
+        list_format=flags.list_format,
+        template=flags.template,
+        classes=flags.classes,
+        **{flags.split: flags.list},
+    )
+    plan = Plan(
+        split=flags.split,
+        paths=listed.paths,
+        class_names=listed.class_names,
+        encoding=Encoding(Storage(flags.storage), flags.key_every, flags.crf, flags.jpeg_quality),
+        origin={"list": flags.list, "modality": flags.modality, **describe(listed)},
+    )
+    return show_motion(listed, modality=flags.modality, flow_method=flags.flow_method), plan
 
 
 def _part(text: str) -> tuple[int, int]:

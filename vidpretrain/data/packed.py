@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import hashlib
 import io
 import itertools
 import os
@@ -255,12 +256,14 @@ class PackedVideos:
         lengths: int32 `[N]`, in frames.
         short_side_px: Larger frames are shrunk so that their shorter side has this length; 0
             for frames as they are stored.
+        index_sha256: Hash of the index, for a run's manifest.
     """
 
     records: Records
     labels: np.ndarray = dataclasses.field(repr=False)
     lengths: np.ndarray = dataclasses.field(repr=False)
     short_side_px: int = 0
+    index_sha256: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -303,10 +306,6 @@ class PackedVideos:
         clip = from_example(latest(self.records, example))
         return decode_clip(clip, indices, short_side_px=self.short_side_px)
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a run's manifest says of the source."""
-        return {**self.records.facts(), "short_side_px": self.short_side_px}
-
 
 def packed_videos(
     split: str,
@@ -332,8 +331,10 @@ def packed_videos(
         ValueError: There is no such data set or split, or it has no index.
     """
     records = Records(find_prepared(folder), choose_split(split, train=train, test=test))
-    labels, lengths = _read_index(index_path(records.folder, records.split), len(records))
-    return PackedVideos(records, labels, lengths, short_side_px)
+    path = index_path(records.folder, records.split)
+    labels, lengths = _read_index(path, len(records))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return PackedVideos(records, labels, lengths, short_side_px, sha256)
 
 
 def index_path(folder: Path, split: str) -> Path:

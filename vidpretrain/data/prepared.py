@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -119,15 +118,6 @@ class Records:
             raise ValueError(f"class feature {label!r} of {self.folder}; {closest(label, labels)}")
         return tuple(self.features[label].names)
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a run's manifest says of the records."""
-        description = (self.folder / _INFO).read_bytes()
-        return {
-            "folder": os.fspath(self.folder),
-            "split": self.split,
-            "description_sha256": hashlib.sha256(description).hexdigest(),
-        }
-
     @functools.cached_property
     def _builder(self) -> Any:
         # Here, for it takes half a second to import.
@@ -204,10 +194,6 @@ class PreparedImages:
         name = f"{self.records.split} record {example} of {self.records.folder}"
         data = latest(self.records, example)[self.image]
         return still(name, data, indices, self.short_side_px)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a run's manifest says of the source."""
-        return {**self.records.facts(), "short_side_px": self.short_side_px}
 
 
 @functools.lru_cache(maxsize=2)
