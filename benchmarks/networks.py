@@ -119,7 +119,7 @@ def main() -> None:
     options = [f"--{name}={getattr(args, name)}" for name in ("batch", "frames", "size", "steps")]
     for spec in args.networks or NETWORKS:
         command = [sys.executable, __file__, spec, "--here", *options]
-        result = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         record = json.loads(result.splitlines()[-1])
         if args.json:
             print(json.dumps(record), flush=True)
