@@ -62,14 +62,14 @@ def get_config(argument: str = "") -> ConfigDict:
         config.test.batch_size = 74
         config.checkpoint.every = f"{images // 5} images"
         with config.unlocked():
-            config.source = source("moving_digits", num_clips=EXAMPLES, **SCENE)
+            config.source = source("moving_digits", num_train_clips=EXAMPLES, **SCENE)
         return config
 
     pretrained = stage("image=true", "", PRETRAIN_IMAGES)
     pretrained.views.frames = 1
     pretrained.batch_size = 64
     with pretrained.unlocked():
-        pretrained.source = source("stills", num_clips=EXAMPLES, **SCENE)
+        pretrained.source = source("stills", num_train_clips=EXAMPLES, **SCENE)
     total = PRETRAIN_IMAGES + FINETUNE_IMAGES
     return pipeline(
         pretrained=pretrained,

@@ -137,7 +137,7 @@ def test_sources_by_name():
 
 @pytest.mark.parametrize("name", ["moving_digits", "stills"])
 def test_every_option_of_the_catalog_is_taken(name):
-    defaults = {"clip_frames": 2, "num_clips": 3}
+    defaults = {"clip_frames": 2, "num_clips": 3, "num_train_clips": 3}
     plain = make_source(name, split="test")
     for option in _CATALOG[name].options:
         value = defaults.get(option) or getattr(plain.scene, option)
@@ -156,3 +156,8 @@ def test_every_option_of_the_catalog_is_taken(name):
 def test_impossible_sources_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         make_source(name, split="test", **options)
+
+
+def test_training_alone_can_have_a_number_of_clips():
+    sizes = [len(make_source("stills", split=s, num_train_clips=7)) for s in ("train", "test")]
+    assert sizes == [7, len(stills("test"))]
