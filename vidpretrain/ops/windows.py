@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
@@ -55,14 +56,34 @@ class Window:
 
     def views(self, x: Array, fill: float = 0.0) -> Iterator[tuple[Sizes, Array]]:
         """Yield each tap with what it reads, `[B, T', H', W', C]` of `x` padded with `fill`."""
-        size = self.output_size(x.shape[1:4])
-        phases = self._split(x, fill)
-        for tap, phase, start in self._places():
-            stop = tuple(a + n for a, n in zip(start, size, strict=True))
+        padded, size = self._pad(x, fill), self.output_size(x.shape[1:4])
+        for tap in itertools.product(*map(range, self.taps)):
+            start = [k * d for k, d in zip(tap, self.dilation, strict=True)]
+            stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, size, self.strides, strict=True)]
             yield (
                 tap,
-                lax.slice(phases[phase], (0, *start, 0), (x.shape[0], *stop, x.shape[4])),
+                lax.slice(
+                    padded,
+                    (0, *start, 0),
+                    (x.shape[0], *stop, x.shape[4]),
+                    (1, *self.strides, 1),
+                ),
             )
+
+    def phases(self, x: Array) -> tuple[Array, dict[Sizes, Sizes]]:
+        """Return the phases of a zero-padded clip, and where each tap reads.
+
+        Returns:
+            `[P * B, *extent, C]`, phase after phase, and for every tap the place (batch, time,
+            height, width) that the first output reads.
+        """
+        phases, extent = self._pad(x, 0.0), self._extent(x.shape[1:4])
+        for axis, (stride, length) in enumerate(zip(self.strides, extent, strict=True), start=1):
+            if stride > 1:
+                before, after = phases.shape[:axis], phases.shape[axis + 1 :]
+                grid = phases.reshape(*before, length, stride, *after)
+                phases = jnp.moveaxis(grid, axis + 1, 0).reshape(-1, *before[1:], length, *after)
+        return phases, dict(self._places(x.shape[0]))
 
     def scatter(self, arrays: tuple[Array, ...], term: Callable[..., Array], size: Sizes) -> Array:
         """Add terms up at the positions that their taps read: the adjoint of `views`.
@@ -80,19 +101,33 @@ class Window:
         around = ((0, 0), *((r, r) for r in reach), (0, 0))
         padded = [jnp.pad(array, around) for array in arrays]
         batch, *_, channels = arrays[0].shape
-        sums: dict[Sizes, Array] = {}
-        for tap, phase, start in self._places():
-            low = tuple(r - a for r, a in zip(reach, start, strict=True))
-            high = tuple(a + n for a, n in zip(low, extent, strict=True))
+        sums: dict[int, Array] = {}
+        for tap, (first, *start) in self._places(batch):
+            low = [r - n for r, n in zip(reach, start, strict=True)]
+            high = [n + length for n, length in zip(low, extent, strict=True)]
             blocks = [lax.slice(a, (0, *low, 0), (batch, *high, channels)) for a in padded]
             value = term(tap, *blocks)
-            sums[phase] = sums[phase] + value if phase in sums else value
-        joined = self._join(sums, (batch, *extent, channels))
+            sums[first] = sums[first] + value if first in sums else value
+        nothing = jnp.zeros_like(next(iter(sums.values())))
+        phases = jnp.concatenate(
+            [sums.get(i * batch, nothing) for i in range(math.prod(self.strides))]
+        )
         crop = [
             (-p, n + p - q * s, 0)
             for n, p, q, s in zip(size, self.padding, extent, self.strides, strict=True)
         ]
-        return lax.pad(joined, jnp.zeros((), joined.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
+        clip = self._join(phases)
+        return lax.pad(clip, jnp.zeros((), clip.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
+
+    def _pad(self, x: Array, fill: float) -> Array:
+        """Pad a clip, or crop what nothing reads, to whole phases."""
+        pad = [
+            (p, q * s - n - p, 0)
+            for n, p, q, s in zip(
+                x.shape[1:4], self.padding, self._extent(x.shape[1:4]), self.strides, strict=True
+            )
+        ]
+        return lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *pad, (0, 0, 0)])
 
     def _reach(self) -> Sizes:
         """Return how many positions of a phase the last tap lies behind the first."""
@@ -104,48 +139,21 @@ class Window:
         """Return the size of each phase."""
         return tuple(n + r for n, r in zip(self.output_size(size), self._reach(), strict=True))
 
-    def _places(self) -> Iterator[tuple[Sizes, Sizes, Sizes]]:
-        """Yield each tap with its phase and the place in it that the first output reads."""
+    def _places(self, batch: int) -> Iterator[tuple[Sizes, Sizes]]:
+        """Yield each tap with the place in the phases that the first output reads."""
         for tap in itertools.product(*map(range, self.taps)):
             read = [k * d for k, d in zip(tap, self.dilation, strict=True)]
-            pairs = [divmod(r, s) for r, s in zip(read, self.strides, strict=True)]
-            start, phase = zip(*pairs, strict=True)
-            yield tap, phase, start
+            phase = [r % s for r, s in zip(read, self.strides, strict=True)]
+            number = (phase[2] * self.strides[1] + phase[1]) * self.strides[0] + phase[0]
+            yield tap, (number * batch, *(r // s for r, s in zip(read, self.strides, strict=True)))
 
-    def _split(self, x: Array, fill: float) -> dict[Sizes, Array]:
-        """Pad a clip and split it into the phases that taps read."""
-        size, extent = x.shape[1:4], self._extent(x.shape[1:4])
-        pad = [
-            (p, q * s - n - p, 0)
-            for n, p, q, s in zip(size, self.padding, extent, self.strides, strict=True)
-        ]
-        padded = lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), *pad, (0, 0, 0)])
-        if self.strides == (1, 1, 1):
-            return {(0, 0, 0): padded}
-        phases = {phase for _, phase, _ in self._places()}
-        # The barrier makes each phase an array: read in place, with strides, it is slow.
-        return {
-            phase: lax.optimization_barrier(
-                lax.slice(padded, (0, *phase, 0), padded.shape, (1, *self.strides, 1))
-            )
-            for phase in sorted(phases)
-        }
-
-    def _join(self, phases: dict[Sizes, Array], shape: Sizes) -> Array:
-        """Interleave the phases; those that no tap reads are zero."""
-        dtype = next(iter(phases.values())).dtype
-
-        def join(known: Sizes, axis: int) -> Array:
-            if axis == 3:
-                return phases.get(known, jnp.zeros(shape, dtype))
-            parts = [
-                join((*known[:axis], phase, *known[axis + 1 :]), axis + 1)
-                for phase in range(self.strides[axis])
-            ]
-            if len(parts) == 1:
-                return parts[0]
-            *before, extent = parts[0].shape[: axis + 2]
-            stacked = jnp.stack(parts, axis=axis + 2)
-            return stacked.reshape(*before, extent * len(parts), *parts[0].shape[axis + 2 :])
-
-        return join((0, 0, 0), 0)
+    def _join(self, phases: Array) -> Array:
+        """Interleave the phases: the inverse of the split."""
+        for axis in (3, 2, 1):
+            stride = self.strides[axis - 1]
+            if stride > 1:
+                _, *middle, channels = phases.shape
+                grid = jnp.moveaxis(phases.reshape(stride, -1, *middle, channels), 0, axis + 1)
+                middle[axis - 1] *= stride
+                phases = grid.reshape(-1, *middle, channels)
+        return phases
