@@ -19,7 +19,8 @@ from vidpretrain.config import ConfigDict, base, pipeline, recipe_args, source
 
 NETWORK = "resnet:depths=1+1+1,width=16,stem_kernel=3"
 FRAMES = 6
-PRETRAIN_IMAGES = 64_000
+# Whole steps of 64 images, and of 32 clips of 6 frames.
+PRETRAIN_IMAGES = 61_440
 FINETUNE_IMAGES = 96_000
 
 # Ten times the training digits, each drawn anew; none of the handwritten test digits among them.

@@ -75,7 +75,7 @@ def _run(config: recipes.ConfigDict, workdir: Path) -> int:
         with Interruption() as interruption:
             results = stages.run_stages(plans, workdir, interruption)
         print(report.table(results))
-        report.draw_curves(workdir, [plan.name for plan in plans], workdir / "curves.png")
+        report.draw_curves(workdir, results, workdir / "curves.png")
         print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)

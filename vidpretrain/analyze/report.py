@@ -46,31 +46,40 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
-def draw_curves(workdir: Path, stages: Sequence[str], path: Path) -> None:
-    """Draw test accuracy and training loss of every stage over the images it has seen.
+def draw_curves(workdir: Path, results: Sequence[Result], path: Path) -> None:
+    """Draw test accuracy and training loss of every stage over the images seen.
+
+    A stage that starts from an earlier one starts where that one ended, so that equal budgets end
+    at the same place.
 
     Args:
         workdir: the run's folder.
-        stages: names, in order.
+        results: of the finished stages.
         path: the PNG to write.
     """
     # Imported here: matplotlib takes longer than everything else that reports need.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
-    for index, stage in enumerate(stages):
-        records = read_metrics(workdir / stage)
-        colour = f"C{index}"
+    for index, result in enumerate(results):
+        records = read_metrics(workdir / result.name)
         for axes, metric in ((accuracy, "test/top1"), (loss, "train/loss")):
-            points = [(r["images"], r[metric]) for r in records if metric in r]
+            points = [
+                (result.images_pretrained + record["images"], record[metric])
+                for record in records
+                if metric in record
+            ]
             if points:
-                marker = "o" if metric.startswith("test") else None
                 images, values = zip(*points, strict=True)
-                axes.plot(images, values, color=colour, marker=marker, ms=3, label=stage)
-    accuracy.set(xlabel="images seen by this stage", ylabel="test top-1, %", ylim=(0, 100))
-    loss.set(xlabel="images seen by this stage", ylabel="training loss", yscale="log")
+                marker = "o" if axes is accuracy else None
+                axes.plot(images, values, color=f"C{index}", marker=marker, ms=3, label=result.name)
+    accuracy.set(ylabel="test top-1, %", ylim=(0, 100))
+    loss.set(ylabel="training loss", yscale="log")
     for axes in (accuracy, loss):
+        axes.set(xlabel="images seen, pre-training included")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
     accuracy.legend(frameon=False)
     temporary = path.with_suffix(".tmp.png")
