@@ -132,7 +132,7 @@ def test_the_image_twin_is_the_plain_image_network(name):
     ],
 )
 def test_bfloat16_trains_without_nan(name):
-    assert_trains_in_bfloat16(small(name, dtype="bfloat16"))
+    assert_trains_in_bfloat16(small(name, dtype="bfloat16"), size=16)
 
 
 @pytest.mark.long
