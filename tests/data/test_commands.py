@@ -5,16 +5,29 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.data.corpus import clip
 from vidpretrain.data import __main__ as command
+from vidpretrain.data.digits import moving_digits
 from vidpretrain.data.encode import encode_video
 from vidpretrain.data.health import Checkup
 
 
 def run(*arguments):
     return command.main([str(argument) for argument in arguments])
+
+
+def test_digits_of_another_scene_are_written(tmp_path):
+    written = run("digits", "--out", tmp_path, "--format", "jpeg", "--clips", 1, "--workers", 0,
+                  "--canvas-px", 24, "--noise", 0, "--digit-scale", 0.5, 0.6)  # fmt: skip
+    assert written == 0
+    name = next(tmp_path.glob("train/*/00000/img_00001.jpg"))
+    frame = cv2.cvtColor(cv2.imread(str(name)), cv2.COLOR_BGR2RGB)
+    scene = {"canvas_px": 24, "noise": 0.0, "digit_scale": (0.5, 0.6)}
+    expected = moving_digits("train", num_clips=1, **scene).frames(0, [0])[0]
+    assert np.abs(frame.astype(int) - expected).mean() < 6
 
 
 @pytest.mark.parametrize("form", ["mp4", "webm", "avi", "jpeg"])

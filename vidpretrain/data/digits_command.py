@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,17 +51,27 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--clip-frames", type=int, default=24, help="frames of a clip (%(default)s)"
     )
-    parser.add_argument("--canvas-px", type=int, default=32, help="side of a frame (%(default)s)")
+    for field in dataclasses.fields(Scene):
+        several = isinstance(field.default, tuple)
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=type(field.default[0] if several else field.default),
+            nargs=2 if several else None,
+            default=field.default,
+            help="of the scene (%(default)s)",
+        )
     parser.add_argument("--seed", type=int, default=0)
     list_flags.add_workers(parser)
     flags = parser.parse_args(arguments)
+    chosen = {field.name: getattr(flags, field.name) for field in dataclasses.fields(Scene)}
+    scene = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
     for split in SPLIT_SHARES:
         source = moving_digits(
             split,
             flags.seed,
             clip_frames=flags.clip_frames,
             num_clips=flags.clips or None,
-            canvas_px=flags.canvas_px,
+            **scene,
         )
         write_clips(source, flags.out, flags.format, num_workers=flags.workers)
     (flags.out / "classes.txt").write_text("".join(f"{name}\n" for name in source.class_names))
