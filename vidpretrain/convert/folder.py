@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -45,6 +46,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _FORMAT = 1
 _CHUNK_BYTES = 1 << 20
+_DISCARD_TRIES = 40
+_DISCARD_PAUSE_SEC = 0.05
 
 
 class CheckpointError(RuntimeError):
@@ -150,8 +153,17 @@ def write_checkpoint(
     except Exception as error:  # orbax and TensorStore raise whatever they like
         raise CheckpointError(f"Cannot write the checkpoint {final}: {error}.") from error
     finally:
-        if temporary.exists():
-            temporary.rmtree()
+        _discard(temporary)
+
+
+def _discard(folder: epath.Path) -> None:
+    """Remove a half-written folder; after an error threads of TensorStore may write on in it."""
+    for _ in range(_DISCARD_TRIES):
+        if not folder.exists():
+            return
+        with contextlib.suppress(OSError):
+            folder.rmtree()
+        time.sleep(_DISCARD_PAUSE_SEC)
 
 
 def refuse_existing(path: PathLike) -> None:
