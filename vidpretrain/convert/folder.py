@@ -24,8 +24,8 @@ import hashlib
 import json
 import os
 import re
-import time
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
