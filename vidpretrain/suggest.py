@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_MOST = 40
+_MOST = 60
 
 
 def closest(word: str, allowed: Iterable[str]) -> str:
@@ -15,7 +15,7 @@ def closest(word: str, allowed: Iterable[str]) -> str:
 
     Args:
         word: What was given.
-        allowed: What may be given; beyond forty names, only the first are listed.
+        allowed: What may be given; beyond sixty names, only the first are listed.
     """
     names = list(allowed)
     match = difflib.get_close_matches(word, names, n=1)

@@ -182,11 +182,11 @@ def test_weights_go_to_mmaction2_and_back(tmp_path):
     [
         (["out.pth"], "are read, not written"),
         (["out", "--to", "mmaction2"], "go into a file that ends in .safetensors or .npz"),
-        (["out.npz", "--to", "mmaction"], "Did you mean 'mmaction2'"),
+        (["out.npz", "--to", "mmaction"], "did you mean 'mmaction2'"),
         (["out.npz", "--to", "mmaction2"], "mmaction2/slowonly, mmaction2/csn_ir: say which"),
         (["out.npz", "--to", "mmaction2/r2plus1d"], "has no names for"),
         (["out", "--model", "resnett"], "did you mean 'resnet'"),
-        (["out", "--init", "centre"], "Did you mean 'center'"),
+        (["out", "--init", "centre"], "did you mean 'center'"),
         (["out", "--which", "first"], "exists already"),
         (["image"], "exists already"),
     ],

@@ -168,7 +168,7 @@ def test_what_is_not_found_is_explained(run, tmp_path):
         found(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"no step 7\. Its steps: 2, 10, 20"):
         found(run, 7)
-    with pytest.raises(CheckpointError, match="Did you mean 'latest'"):
+    with pytest.raises(CheckpointError, match="did you mean 'latest'"):
         found(run, "lates")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no checkpoint in"):

@@ -77,10 +77,10 @@ def test_refuses_values_of_other_types(value, kind, message):
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("slowonly5", {}, "no network 'slowonly5': did you mean 'slowonly50'"),
-        ("csn50:ratios=1:2", {}, "csn50 takes no option 'ratios': did you mean 'ratio'"),
+        ("slowonly5", {}, "no network 'slowonly5'; did you mean 'slowonly50'"),
+        ("csn50:ratios=1:2", {}, "csn50 takes no option 'ratios'; did you mean 'ratio'"),
         ("csn50:depth=101", {}, "csn50 takes no option 'depth'"),
-        ("csn50:conv=stz", {}, "conv='stz' is not known: did you mean 'sts'"),
+        ("csn50:conv=stz", {}, "conv='stz' is not known; did you mean 'sts'"),
         ("csn50:ratio=1:2", {}, "add conv=sts"),
         ("csn50:conv=sts", {"conv": "conv3d"}, "give it once"),
         ("csn50", {"dtype": "bfloat"}, "did you mean 'bfloat16'"),

@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from vidpretrain.models.spec import closest
+from vidpretrain.suggest import closest
 
 # Each command, its module, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     # Only the first argument is ours: what follows may hold options of the command.
     command = parser.parse_args(arguments[:1]).command
     if command not in COMMANDS:
-        parser.error(f"there is no command {command!r}: {closest(command, COMMANDS)}")
+        parser.error(f"there is no command {command!r}; {closest(command, COMMANDS)}")
     module = importlib.import_module(COMMANDS[command][0])
     return module.main(arguments[1:])
 

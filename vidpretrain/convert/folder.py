@@ -32,6 +32,7 @@ from typing import Any, Literal
 from etils import epath
 
 from vidpretrain.convert import tree
+from vidpretrain.suggest import closest
 
 PathLike = str | os.PathLike[str]
 VerifyLevel = Literal["hash", "size"]
@@ -381,8 +382,8 @@ def _find_step(folder: epath.Path, which: str | int, level: VerifyLevel) -> epat
         return folder / str(int(which))
     if which not in ("latest", "best"):
         raise CheckpointError(
-            f"Which checkpoint is {which!r}? It may be 'latest', 'best' or the number of a step."
-            f"{tree.closest(str(which), ['latest', 'best'])}"
+            f"which checkpoint is {which!r}? Give the number of a step or a name; "
+            f"{closest(str(which), ['latest', 'best'])}"
         )
     sound, reasons = [], []
     for step in reversed(steps):

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from vidpretrain.convert import tree
+from vidpretrain.suggest import closest
 
 NAMED_RATES = ("center", "average")
 _KERNEL_RANK = 5
@@ -144,8 +145,8 @@ def _parse_rates(text: str) -> str | tuple[Fraction, ...]:
         return tuple(Fraction(rate) for rate in text.split(","))
     except (ValueError, ZeroDivisionError):
         raise ValueError(
-            f"The initialisation {text!r} is neither center, average nor rates such as "
-            f"1/9,1/3,1/9.{tree.closest(text, NAMED_RATES)}"
+            f"the initialisation {text!r} is no rates such as 1/9,1/3,1/9 and no name; "
+            f"{closest(text, NAMED_RATES)}"
         ) from None
 
 

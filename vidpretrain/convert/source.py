@@ -12,6 +12,7 @@ import numpy as np
 from vidpretrain.convert import files, folder, names, tree
 from vidpretrain.convert.folder import Card, CheckpointError, PathLike, VerifyLevel
 from vidpretrain.convert.name_tables import TABLES
+from vidpretrain.suggest import closest
 
 OURS = "vidpretrain"
 
@@ -135,8 +136,7 @@ def table_keys(codebase: str) -> list[str]:
     if not keys:
         known = sorted({*TABLES, *(key.split("/")[0] for key in TABLES)})
         raise ValueError(
-            f"Nothing is known of the names of {codebase!r}.{tree.closest(codebase, known)} "
-            f"Known are: {', '.join(known)}."
+            f"nothing is known of the names of {codebase!r}; {closest(codebase, known)}"
         )
     return keys
 

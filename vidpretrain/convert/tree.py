@@ -9,8 +9,7 @@ orbax reads it. Leaves are named by their path, joined with `/`: `params/stem/co
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -118,12 +117,6 @@ def require_equal(given: Mapping[str, str], wanted: Mapping[str, str], what: str
         raise MismatchError(
             f"{what}. Leaves that differ (- in the checkpoint, + wanted):\n{difference}"
         )
-
-
-def closest(name: str, names: Iterable[str]) -> str:
-    """Suggest the closest of `names`: ` Did you mean 'best'?`, or nothing if none is close."""
-    match = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {match[0]!r}?" if match else ""
 
 
 # --- orbax -----------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     # Only the first argument is ours: what follows may hold options of the command.
     command = parser.parse_args(arguments[:1]).command
     if command not in COMMANDS:
-        parser.error(f"there is no command {command!r}: {closest(command, COMMANDS)}")
+        parser.error(f"there is no command {command!r}; {closest(command, COMMANDS)}")
     module = importlib.import_module(COMMANDS[command][0])
     try:
         return module.main(arguments[1:])

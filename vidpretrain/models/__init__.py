@@ -25,7 +25,8 @@ import flax.linen as nn
 
 from vidpretrain.models import plugin, resnet, slowfast, x3d
 from vidpretrain.models.settings import Settings
-from vidpretrain.models.spec import closest, fit_option, format_spec, parse_spec
+from vidpretrain.models.spec import fit_option, format_spec, parse_spec
+from vidpretrain.suggest import closest
 
 __all__ = [
     "Settings",
@@ -82,7 +83,9 @@ def make_model(
         given[option] = value
     for option in given:
         if option not in allowed:
-            raise ValueError(f"{name} takes no option {option!r}: {closest(option, allowed)}")
+            raise ValueError(
+                f"{name} takes no option {option!r}; {closest(option, sorted(allowed))}"
+            )
     fitted = {option: fit_option(option, given[option], allowed[option]) for option in given}
     common = {field.name for field in dataclasses.fields(Settings)}
     settings = Settings(**{key: value for key, value in fitted.items() if key in common})
@@ -114,7 +117,7 @@ def image_twin(spec: str) -> str:
 
 def _known(name: str) -> str:
     if name not in _NETWORKS:
-        raise ValueError(f"there is no network {name!r}: {closest(name, _NETWORKS)}")
+        raise ValueError(f"there is no network {name!r}; {closest(name, sorted(_NETWORKS))}")
     return name
 
 

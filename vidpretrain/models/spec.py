@@ -10,11 +10,12 @@ decimal, or text; items joined by `+` (a list) or `:` (a ratio) make a tuple.
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
+
+from vidpretrain.suggest import closest
 
 Option = bool | int | float | str | tuple["Option", ...]
 
@@ -78,17 +79,9 @@ def fit_option(option: str, value: Any, kind: Any) -> Any:
             return fitted
     words = [word for choice in choices for word in get_args(choice) if isinstance(word, str)]
     if isinstance(value, str) and words:
-        raise ValueError(f"{option}={value!r} is not known: {closest(value, words)}")
+        raise ValueError(f"{option}={value!r} is not known; {closest(value, words)}")
     allowed = " or ".join(_describe(choice) for choice in choices if choice is not type(None))
     raise ValueError(f"{option}={_format_value(value)} does not fit: give {allowed}")
-
-
-def closest(word: str, allowed: Iterable[str]) -> str:
-    """Return the hint of an error message: the closest match, if any, and all allowed words."""
-    allowed = sorted(allowed)
-    match = difflib.get_close_matches(word, allowed, n=1)
-    guess = f"did you mean {match[0]!r}? " if match else ""
-    return f"{guess}allowed: {', '.join(allowed)}"
 
 
 def _parse_value(text: str) -> Option:
