@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vidpretrain.data import list_flags
-from vidpretrain.data.digits import SPLIT_SHARES, Digits, moving_digits
+from vidpretrain.data.digits import SPLIT_SHARES, Digits, Scene, moving_digits
 from vidpretrain.data.encode import CONTAINERS, encode_jpeg, encode_video
 from vidpretrain.data.isolated import map_isolated
 
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--clip-frames", type=int, default=24, help="frames of a clip (%(default)s)"
     )
-    for field in dataclasses.fields(Scene):
-        several = isinstance(field.default, tuple)
+    for name, default in dataclasses.asdict(Scene()).items():
+        several = isinstance(default, tuple)
         parser.add_argument(
-            "--" + field.name.replace("_", "-"),
-            type=type(field.default[0] if several else field.default),
+            "--" + name.replace("_", "-"),
+            type=type(default[0] if several else default),
             nargs=2 if several else None,
-            default=field.default,
+            default=default,
             help="of the scene (%(default)s)",
         )
     parser.add_argument("--seed", type=int, default=0)
