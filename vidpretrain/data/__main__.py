@@ -12,6 +12,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from vidpretrain.data.bad_log import TooManyBadInputsError
+from vidpretrain.data.read_ahead import WorkerError
 from vidpretrain.suggest import closest
 
 # Each command, its module, and what it is for.
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
     try:
         return module.main(arguments[1:])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TooManyBadInputsError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
 
