@@ -38,18 +38,33 @@ def test_a_signal_is_remembered_and_handlers_come_back(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_signal_ends_at_once():
+# What the main thread is in: Python, and, as in a compilation, foreign code of many seconds.
+@pytest.mark.parametrize("work", ["time.sleep(60)", "hashlib.pbkdf2_hmac('md5', b'', b'', 10**9)"])
+def test_a_second_signal_ends_at_once(work):
     done = run_python(
-        "import os, signal\n"
+        "import hashlib, os, signal, threading, time\n"
         "from vidpretrain.train.interrupt import Interruption\n"
+        "def send_two():\n"
+        "    for _ in range(2):\n"
+        "        time.sleep(0.3)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "with Interruption():\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    print('still here')\n"
+        "    threading.Thread(target=send_two).start()\n"
+        f"    {work}\n"
     )
     assert done.returncode == 128 + signal.SIGTERM
-    assert "still here" not in done.stdout
-    assert "once more to end at once" in done.stderr
+    assert "SIGTERM: saving, then ending; once more to end at once" in done.stderr
+    assert "SIGTERM again: ending at once" in done.stderr
+
+
+def test_signals_of_others_count_for_nothing():
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.05)
+        assert not interruption.requested
+    signal.signal(signal.SIGUSR1, before)
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_a_stall_dumps_stacks_and_has_its_own_exit_code():
@@ -116,3 +131,14 @@ def test_waiting_for_data_can_be_given_up():
         assert feed.next(lambda: True) is None
         hold.set()
         assert feed.next(lambda: False) is not None
+
+
+def test_a_filler_has_the_shape_of_a_batch_and_takes_none():
+    with Feed(batches(), MESH_OF_ONE) as feed:
+        first = feed.next(lambda: False)
+        filler = feed.filler()
+        assert int(feed.next(lambda: False)["label"][0]) == 1
+    assert {k: (v.shape, v.dtype) for k, v in filler.items()} == {
+        k: (v.shape, v.dtype) for k, v in first.items()
+    }
+    assert not np.any(filler["video"])

@@ -217,5 +217,7 @@ class _Workers:
 def _start_worker(folder: str, worker_index: int, worker_count: int) -> None:
     # Workers are as many as there are cores to use; threads within them only get in the way.
     cv2.setNumThreads(0)
+    # Ctrl-C goes to all processes of a terminal's group; the first one decides when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(FileNotFoundError):  # The stream was closed meanwhile.
         Path(folder, str(os.getpid())).touch()

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from vidpretrain import parallel
@@ -36,6 +37,7 @@ class Feed:
         self._batches = batches
         self._mesh = mesh
         self._ready: queue.Queue[dict[str, jax.Array] | Exception] = queue.Queue(maxsize=ahead)
+        self._blank: dict[str, np.ndarray] | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
@@ -60,6 +62,17 @@ class Feed:
                 raise item
             return item
 
+    def filler(self) -> dict[str, jax.Array]:
+        """Return a batch for a step that will change nothing: zeros, without waiting for data.
+
+        Only if no batch was read yet, and so their shape is not known, the first one is waited for.
+        """
+        if self._blank is None:
+            batch = self.next(lambda: False)
+            assert batch is not None, "it does not give up"
+            return batch
+        return parallel.put_batch(self._blank, self._mesh)
+
     def __enter__(self) -> Feed:
         return self
 
@@ -76,7 +89,9 @@ class Feed:
     def _run(self) -> None:
         try:
             for batch in self._batches:
-                arrays: Any = {"video": batch.video, "label": batch.label}
+                arrays: dict[str, Any] = {"video": batch.video, "label": batch.label}
+                if self._blank is None:
+                    self._blank = {name: np.zeros_like(x) for name, x in arrays.items()}
                 self._put(parallel.put_batch(arrays, self._mesh))
                 if self._closed.is_set():
                     return

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
 from types import FrameType, TracebackType
@@ -26,6 +28,9 @@ class Interrupted(Exception):
 class Interruption:
     """Remembers that SIGTERM or SIGINT came; a second one ends the process at once.
 
+    Python runs its signal handlers between two instructions of the main thread, and so not while
+    that thread is in a compilation, which may take minutes. A second thread is woken instead.
+
     Signals are handled within `with`, and only in the main thread, as Python has it; elsewhere the
     object does nothing.
 
@@ -35,11 +40,22 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        self._stack = contextlib.ExitStack()
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        # Cleaned up from below: the handlers first, then the pipe, whose end ends the thread.
+        received, sent = socket.socketpair()
+        sent.setblocking(False)
+        thread = threading.Thread(target=self._listen, args=(received,), daemon=True)
+        self._stack.callback(received.close)
+        self._stack.callback(thread.join)
+        self._stack.callback(sent.close)
+        thread.start()
+        self._stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(sent.fileno()))
+        for number in _SIGNALS:
+            self._stack.callback(signal.signal, number, signal.signal(number, self._handle))
         return self
 
     def __exit__(
@@ -48,17 +64,25 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._stack.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Only os.write: a handler may run in the middle of anything, printing included.
-        name = signal.Signals(number).name
-        if self.requested:
-            os.write(2, f"\n{name} again: ending at once\n".encode())
-            os._exit(128 + number)
         self.requested = True
-        os.write(2, f"\n{name}: saving, then ending; once more to end at once\n".encode())
+
+    def _listen(self, received: socket.socket) -> None:
+        # Only os.write: whatever the main thread is in the middle of, printing included, it may
+        # hold locks.
+        announced = False
+        while byte := received.recv(1):
+            number = byte[0]
+            if number not in _SIGNALS:
+                continue
+            name = signal.Signals(number).name
+            if announced:
+                os.write(2, f"\n{name} again: ending at once\n".encode())
+                os._exit(128 + number)
+            self.requested = announced = True
+            os.write(2, f"\n{name}: saving, then ending; once more to end at once\n".encode())
 
 
 class Watchdog:
