@@ -3,6 +3,7 @@
 """The train step on a network small enough to do by hand."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -34,6 +35,7 @@ def batch(rng, size=6):
         "video": rng.integers(0, 256, (size, 2, 3, 3, 3), np.uint8),
         "label": rng.integers(0, 4, size).astype(np.int32),
         "stop": np.zeros(size, bool),
+        "save": np.zeros(size, bool),
     }
 
 
@@ -113,6 +115,73 @@ def test_a_step_that_is_not_finite_changes_nothing(poison):
         jax.random.key(1),
     )
     assert well.skipped == 0
+
+
+def assert_unchanged_but_for_the_count(state, new):
+    """All is bit-equal but `step` and `skipped`, which count one step more."""
+    expected = dataclasses.replace(state, step=state.step + 1, skipped=state.skipped + 1)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(bits(a), bits(b)), expected, new)
+
+
+def bits(array):
+    return np.frombuffer(np.asarray(array).tobytes(), np.uint8)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", ["loss", "one gradient leaf", "one input"])
+def test_what_is_not_finite_anywhere_leaves_the_state_as_it_was(monkeypatch, place, poison):
+    state, train_step = setup(ema=True)
+    state, _ = train_step(state, batch(np.random.default_rng(0)), jax.random.key(1))
+    if place == "loss":
+        plain = losses.cross_entropy
+        # The constant has no gradient, so that the loss alone is not finite.
+        monkeypatch.setattr(losses, "cross_entropy", lambda *a, **k: plain(*a, **k) + poison)
+    elif place == "one gradient leaf":
+        plain = losses.cross_entropy
+
+        def poisoned(logits, *args, **options):
+            return plain(poison_gradient(logits, poison), *args, **options)
+
+        monkeypatch.setattr(losses, "cross_entropy", poisoned)
+    else:
+        plain = step.normalise
+        monkeypatch.setattr(
+            step, "normalise", lambda *a, **k: plain(*a, **k).at[2, 1, 0, 0, 1].set(poison)
+        )
+    _, train_step = setup(ema=True)
+    new, metrics = train_step(state, batch(np.random.default_rng(1)), jax.random.key(1))
+    assert metrics["skipped"] == 1
+    assert np.isfinite(metrics["loss"]) == (place == "one gradient leaf")
+    assert_unchanged_but_for_the_count(state, new)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def poison_gradient(x, poison):
+    """The identity; the gradient of its first element is poison."""
+    return x
+
+
+poison_gradient.defvjp(lambda x, poison: (x, None), lambda poison, _, g: (g.at[0, 0].set(poison),))
+
+
+def test_a_step_that_tells_of_a_signal_changes_nothing():
+    state, train_step = setup(ema=True)
+    data = batch(np.random.default_rng(0))
+    data["stop"][3] = True
+    new, metrics = train_step(state, data, jax.random.key(1))
+    jax.tree.map(np.testing.assert_array_equal, state, new)
+    assert metrics["stop"]
+    assert not metrics["save"]
+
+
+def test_a_step_tells_that_a_checkpoint_is_due():
+    state, train_step = setup()
+    data = batch(np.random.default_rng(0))
+    data["save"][0] = True
+    new, metrics = train_step(state, data, jax.random.key(1))
+    assert metrics["save"]
+    assert not metrics["stop"]
+    assert new.step == 1
 
 
 def test_pixels_are_normalised_per_channel():

@@ -195,6 +195,31 @@ def seal(folder: epath.Path, card: Card, texts: Mapping[str, str] | None = None)
     _sync(folder)
 
 
+def replace_card(path: PathLike, card: Card) -> None:
+    """Give a checkpoint another card.
+
+    Two files change, one right after the other: a crash just between them leaves a checkpoint that
+    does not verify.
+
+    Args:
+        path: the checkpoint's folder.
+        card: the new one.
+
+    Raises:
+        CheckpointError: the checkpoint has no manifest that can be trusted.
+    """
+    folder = as_path(path)
+    files = _read_manifest(folder)
+    new_card, new_manifest = (folder / f"{name}.tmp" for name in (CARD, MANIFEST))
+    new_card.write_bytes(card.to_json().encode())
+    new_manifest.write_bytes(_manifest_bytes({**files, CARD: _entry(new_card)}))
+    _sync(new_card)
+    _sync(new_manifest)
+    new_card.replace(folder / CARD)
+    new_manifest.replace(folder / MANIFEST)
+    _sync(folder)
+
+
 def publish(temporary: epath.Path, final: epath.Path) -> None:
     """Rename a sealed folder to its name, durably."""
     temporary.rename(final)

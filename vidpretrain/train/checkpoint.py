@@ -144,6 +144,20 @@ class CheckpointStore:
         self._writer.start()
         return True
 
+    def relabel(self, step: int, card: Card) -> None:
+        """Give a step that lies there another card: it was saved before it could be tested.
+
+        Raises:
+            CheckpointError: the card cannot be written.
+        """
+        self.wait()
+        if _is_first_process():
+            try:
+                folder.replace_card(self._path / str(step), dataclasses.replace(card, step=step))
+            except OSError as error:
+                raise self._explain(step, error) from error
+        _barrier(f"checkpoint_relabel_{step}")
+
     def check(self) -> None:
         """Raise what went wrong in the background, if anything has; never waits.
 

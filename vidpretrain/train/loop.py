@@ -10,9 +10,10 @@ The order within one turn of the loop, at a state after `step` steps, matters:
 4. take the step;
 5. report: the metrics of a step are read only when they are due, so that the device never waits.
 
-The last turn, at `step == total_steps`, ends after 2. So does the turn after a signal: every
-process tells the step whether it was signalled, the step tells all whether anyone was, and so all
-end at the same one.
+The last turn, at `step == total_steps`, ends after 2. So does the turn after a signal. Several
+processes must do both at the same step, and whether a signal or the clock calls for it is known to
+one of them alone: it tells the step, and the step tells all. A step that tells of a signal changes
+nothing, so a process that waits for data when it is signalled can take it with any batch.
 """
 
 from __future__ import annotations
@@ -116,14 +117,25 @@ def run_loop(
     """
     clock = _Clock(already_sec=card.clock_sec)
     window = _Window()
+    told = _Told(cadence.max_skipped)
     scores: Scores | None = None
-    previous: dict[str, jax.Array] | None = None
+    alone = jax.process_count() == 1
     stopping = False
     step = start = int(state.step)
     while True:
         last = step == cadence.total
+        # A signal may have kept the step that training resumes at from being tested.
+        untested = step > start or not card.metrics
+        test_due = last or (step > 0 and step % cadence.test == 0 and untested)
+        save_due = step > start and (last or step % cadence.checkpoint == 0 or told.save)
+        if test_due or save_due:
+            told.read()
+        if told.stop and not stopping:
+            stopping, step = True, int(state.step)
+            continue
+
         test_metrics: dict[str, float] = {}
-        if not stopping and (last or (step > start and step % cadence.test == 0)):
+        if test_due and not stopping:
             try:
                 scores = evaluate(state)
             except Interrupted:
@@ -131,13 +143,12 @@ def run_loop(
             else:
                 test_metrics = {f"test/{name}": value for name, value in scores.metrics().items()}
                 progress.say(f"step {step}: {scores.summary()}")
-                _write(writer, step, test_metrics)
+                if untested:
+                    _write(writer, step, test_metrics)
             window.restart()
 
         store.check()
-        by_time = 0 < cadence.checkpoint_sec < clock.since_save()
-        due = test_metrics or stopping or step % cadence.checkpoint == 0 or by_time
-        if step > start and due:
+        if test_metrics or save_due or stopping:
             card = dataclasses.replace(
                 card,
                 step=step,
@@ -145,39 +156,91 @@ def run_loop(
                 metrics=test_metrics,
                 metric=test_metrics.get("test/top1"),
             )
-            store.save(step, state, card)
+            if step > start:
+                store.save(step, state, card)
+            elif test_metrics and untested:
+                store.relabel(step, card)
+            told.saved(step)
             clock.saved()
             window.restart()
         if stopping:
             store.wait()
-            raise Interrupted(f"step {step} is saved")
+            raise Interrupted(f"step {step} is saved" if step else "no step was taken yet")
         if last:
             break
 
         with window.waiting():
-            # Several processes must end at the same step, so only the step itself ends them.
-            batch = feed.next(lambda: interruption.requested and jax.process_count() == 1)
-        if batch is None:
+            batch = feed.next(lambda: interruption.requested)
+        requested = interruption.requested
+        if alone and requested:
             stopping = True
             continue
-        flags = np.full(batch["label"].shape[0] // jax.process_count(), interruption.requested)
-        state, metrics = train_step(state, {**batch, "stop": parallel.put_batch(flags, mesh)}, key)
+        if batch is None:
+            # The others are in the step, or on their way to it: they can be told only there.
+            batch = feed.filler()
+        flags = {
+            "stop": requested,
+            "save": 0 < cadence.checkpoint_sec < clock.since_save(),
+        }
+        state, metrics = train_step(state, {**batch, **_rows(flags, batch, mesh)}, key)
         step += 1
         progress.advance()
         window.count(batch["label"].shape[0])
-        # Read one step late, so that the device always has the next one to work on.
-        if previous is not None:
-            stopping = bool(previous["stop"])
-            _stop_if_stuck(step - 1, previous, cadence.max_skipped)
-        previous = metrics
+        told.take(step, metrics)
         watchdog.beat()
         if step % cadence.log == 0 or step == cadence.total:
-            _report(step, metrics, window, writer, progress)
-    if previous is not None:
-        _stop_if_stuck(step, previous, cadence.max_skipped)
+            told.read()
+            if not told.stop:
+                _report(step, metrics, window, writer, progress)
     store.wait()
     assert scores is not None, "the last turn tests"
     return Outcome(state=state, scores=scores, seconds=clock.seconds())
+
+
+def _rows(flags: dict[str, bool], batch: dict[str, jax.Array], mesh: Mesh) -> dict[str, jax.Array]:
+    """Give every row of a batch the flags of the process that feeds it."""
+    rows = batch["label"].shape[0] // jax.process_count()
+    return parallel.put_batch({name: np.full(rows, flag) for name, flag in flags.items()}, mesh)
+
+
+class _Told:
+    """What the steps tell, read one step late, so that the device always has one to work on.
+
+    Attributes:
+        stop: a process was asked to end, and from the step that told of it on nothing was changed.
+        save: a process finds a checkpoint due.
+    """
+
+    def __init__(self, max_skipped: int) -> None:
+        self.stop = False
+        self.save = False
+        self._max_skipped = max_skipped
+        self._saved_step = 0
+        self._unread: tuple[int, dict[str, jax.Array]] | None = None
+
+    def take(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Take the metrics of the newest step, and read those of the step before."""
+        self.read()
+        self._unread = step, metrics
+
+    def read(self) -> None:
+        """Read the newest step's, too, which waits for it.
+
+        Raises:
+            TrainingError: too many steps in a row were skipped.
+        """
+        if self._unread is None:
+            return
+        (step, metrics), self._unread = self._unread, None
+        self.stop |= bool(metrics["stop"])
+        # Flags of steps up to the one saved are older than the save.
+        self.save |= bool(metrics["save"]) and step > self._saved_step
+        if not self.stop:
+            _stop_if_stuck(step, metrics, self._max_skipped)
+
+    def saved(self, step: int) -> None:
+        """Forget that a checkpoint was due, for there is one of this step."""
+        self.save, self._saved_step = False, step
 
 
 def _stop_if_stuck(step: int, metrics: dict[str, jax.Array], max_skipped: int) -> None:
@@ -197,7 +260,7 @@ def _report(
     writer: MetricsWriter | None,
     progress: Progress,
 ) -> None:
-    values = {k: float(np.asarray(v)) for k, v in metrics.items() if k != "stop"}
+    values = {k: float(np.asarray(v)) for k, v in metrics.items() if k not in ("stop", "save")}
     # Reading the values has waited for the device: only now is the time of these steps known.
     values |= window.rates()
     _write(writer, step, {f"train/{name}": value for name, value in values.items()})

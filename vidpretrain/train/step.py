@@ -54,7 +54,8 @@ def make_train_step(
     """Return the pure function `(state, batch, key) -> (state, metrics)`.
 
     A step whose loss or gradient is not finite leaves parameters, statistics, optimizer and
-    averages bit-unchanged; `state.step` moves on and `state.skipped` counts.
+    averages bit-unchanged; `state.step` moves on and `state.skipped` counts. A step that tells that
+    someone was asked to end leaves all of the state unchanged, `state.step` too.
 
     Args:
         model: called as `model.apply(variables, clips, train=True, ...)`.
@@ -66,10 +67,11 @@ def make_train_step(
         ema_decay: of the moving averages, in [0, 1); used when the state keeps them.
 
     Returns:
-        The step. `batch` is a dict of `video`, `label` and `stop` (bool `[B]`, whether the process
-        that fed the row was asked to end); `key` is the run's JAX key, from which the step derives
-        its own. Metrics are scalars: `loss`, `top1` (both of this batch), `grad_norm` (before
-        clipping), `lr`, `skipped` (in a row), and the boolean `stop`, whether anyone was asked.
+        The step. `batch` is a dict of `video`, `label`, `stop` and `save` (bool `[B]`, whether the
+        process that fed the row was asked to end, or finds a checkpoint due); `key` is the run's
+        JAX key, from which the step derives its own. Metrics are scalars: `loss`, `top1` (both of
+        this batch), `grad_norm` (before clipping), `lr`, `skipped` (in a row), and the booleans
+        `stop` and `save`, whether anyone was asked, or finds one due.
     """
 
     def loss_fn(
@@ -102,28 +104,31 @@ def make_train_step(
                 {"params": params, "batch_stats": batch_stats}, ema, 1.0 - ema_decay
             )
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        stop = jnp.any(batch["stop"])
         old = (state.params, state.batch_stats, state.opt_state, state.ema)
         params, batch_stats, opt_state, ema = jax.tree.map(
-            lambda new, kept: jnp.where(finite, new, kept),
+            lambda new, kept: jnp.where(finite & ~stop, new, kept),
             (params, batch_stats, opt_state, ema),
             old,
         )
+        skipped = jnp.where(finite, 0, state.skipped + 1)
         metrics = {
             "loss": loss,
             "top1": jnp.mean(jnp.argmax(logits, -1) == batch["label"]),
             "grad_norm": grad_norm,
             "lr": jnp.asarray(schedule(state.step), jnp.float32),
-            "skipped": jnp.where(finite, 0, state.skipped + 1).astype(jnp.float32),
-            "stop": jnp.any(batch["stop"]),
+            "skipped": skipped.astype(jnp.float32),
+            "stop": stop,
+            "save": jnp.any(batch["save"]),
         }
         new_state = dataclasses.replace(
             state,
-            step=state.step + 1,
+            step=jnp.where(stop, state.step, state.step + 1),
             params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             ema=ema,
-            skipped=jnp.where(finite, 0, state.skipped + 1),
+            skipped=jnp.where(stop, state.skipped, skipped),
         )
         return new_state, metrics
 
