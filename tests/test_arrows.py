@@ -23,7 +23,7 @@ ROOMS = {
     "analyze": {"ops", "models", "convert", "data", "parallel", "train", "config"},
     "config": set(),
     "suggest": set(),
-    "main": {"analyze", "config", "convert", "data", "train"},
+    "main": {"analyze", "config", "convert", "data", "parallel", "train"},
     "__init__": {"convert", "models"},
 }
 FORBIDDEN = {

@@ -5,23 +5,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import vidpretrain
+from tests.runs import MICRO, losses, start, state_bytes
 from vidpretrain import main as entry
-from vidpretrain.convert import folder, tree
 from vidpretrain.train.interrupt import EXIT_INTERRUPTED
 from vidpretrain.train.metrics import read_metrics
-
-ROOT = Path(__file__).parents[1]
-MICRO = str(Path(__file__).with_name("micro.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -33,15 +27,6 @@ def leave_the_compilation_cache_as_it_was():
 
 def run(workdir, recipe=MICRO, *overrides):
     return entry.main(["--config", recipe, "--workdir", str(workdir), *overrides])
-
-
-def state_bytes(stage):
-    """Return every leaf of a stage's newest checkpoint."""
-    step = folder.find_checkpoint(stage, "latest")
-    return {
-        name: value.tobytes()
-        for name, value in tree.flatten(tree.read_tree(step / "state")).items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +110,9 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
-def start(workdir, *overrides):
-    command = [sys.executable, "-m", "vidpretrain.main", "--config", MICRO, "--workdir", workdir]
-    return subprocess.Popen(
-        [*map(str, command), *overrides], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_in_fine_tuning_it_resumes_to_the_same_bits(finished, tmp_path, number):
-    process = start(tmp_path / "run")
+    (process,) = start(tmp_path / "run")
     deadline = time.monotonic() + 120
     checkpoints = tmp_path / "run" / "finetuned" / "checkpoints"
     while time.monotonic() < deadline and not (checkpoints / "2").exists():
@@ -151,11 +129,7 @@ def test_stopped_in_fine_tuning_it_resumes_to_the_same_bits(finished, tmp_path, 
 
     assert run(tmp_path / "run") == 0
     assert state_bytes(tmp_path / "run" / "finetuned") == state_bytes(finished / "finetuned")
-    losses = [
-        [r["train/loss"] for r in read_metrics(workdir / "finetuned") if "train/loss" in r]
-        for workdir in (tmp_path / "run", finished)
-    ]
-    assert losses[0] == losses[1]
+    assert losses(tmp_path / "run" / "finetuned") == losses(finished / "finetuned")
 
 
 def test_workers_and_moving_averages_change_no_bit_and_resume(tmp_path):

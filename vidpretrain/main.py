@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidpretrain import config as recipes
+from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -27,6 +28,10 @@ examples:
   python -m vidpretrain.main --config configs/demo.py:seed=1 --workdir runs/demo1
   python -m vidpretrain.main --config configs/demo.py --workdir runs/x \\
       --config.finetuned_sts.schedule.base_lr=0.05
+
+on several processes, each with its own --process_id, and --workdir on a file system they share:
+  python -m vidpretrain.main --config FILE --workdir DIR \\
+      --coordinator 10.0.0.2:1234 --num_processes 2 --process_id 0
 """
 
 
@@ -48,43 +53,70 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="set one field of one stage, such as --config.scratch_sts.seed=1; see "
         "vidpretrain/config.py for the fields",
     )
+    hosts = parser.add_argument_group("several processes")
+    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    hosts.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    hosts.add_argument("--process_id", type=int, metavar="I", help="which this is, from 0")
+    hosts.add_argument(
+        "--distributed", action="store_true", help="ask the cluster's environment for these three"
+    )
+    hosts.add_argument(
+        "--heartbeat_sec",
+        type=float,
+        metavar="SEC",
+        help="when a process has been silent for so long, the others end (100)",
+    )
     flags, rest = parser.parse_known_args(argv)
     try:
         config = recipes.load_recipe(flags.config, recipes.overrides_of(rest))
-        return _run(config, flags.workdir)
     except recipes.ConfigError as error:
         return _fail(error, EXIT_BAD_INPUT)
+    with Interruption() as interruption:
+        return _run(config, flags, interruption)
 
 
-def _run(config: recipes.ConfigDict, workdir: Path) -> int:
+def _run(config: recipes.ConfigDict, flags: argparse.Namespace, interruption: Interruption) -> int:
     # Imported here: --help and a mistyped flag must not wait for JAX.
+    from vidpretrain import parallel
     from vidpretrain.analyze import report
     from vidpretrain.convert.folder import CheckpointError
     from vidpretrain.convert.tree import MismatchError
     from vidpretrain.data import TooManyBadInputsError, WorkerError
     from vidpretrain.train import stages, workdirs
-    from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption
     from vidpretrain.train.loop import TrainingError
     from vidpretrain.train.plan import PlanError
 
+    workdir = flags.workdir
     try:
+        _join_others(flags)
         resolved = config.to_dict()
         plans = stages.plan_stages({name: resolved[name] for name in config.stages})
         workdirs.claim(workdir, resolved)
         workdirs.use_compilation_cache(workdir)
-        with Interruption() as interruption:
-            results = stages.run_stages(plans, workdir, interruption)
-        print(report.table(results))
-        report.draw_curves(workdir, results, workdir / "curves.png")
-        print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
+        results = stages.run_stages(plans, workdir, interruption)
+        if parallel.is_first_process():
+            print(report.table(results))
+            report.draw_curves(workdir, results, workdir / "curves.png")
+            print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (PlanError, MismatchError, workdirs.WorkdirError) as error:
+    except (parallel.JoinError, PlanError, MismatchError, workdirs.WorkdirError) as error:
         return _fail(error, EXIT_BAD_INPUT)
     except (CheckpointError, TrainingError, TooManyBadInputsError, WorkerError, OSError) as error:
         return _fail(error, EXIT_FAILED)
     return os.EX_OK
+
+
+def _join_others(flags: argparse.Namespace) -> None:
+    from vidpretrain import parallel
+
+    names = ("coordinator", "num_processes", "process_id", "heartbeat_sec")
+    given = {name: value for name in names if (value := getattr(flags, name)) is not None}
+    if given and not flags.distributed and "coordinator" not in given:
+        raise parallel.JoinError(f"--{next(iter(given))} wants --coordinator or --distributed")
+    if given or flags.distributed:
+        parallel.join(**given)
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices, meshes and hosts."""
 
+from vidpretrain.parallel.hosts import HEARTBEAT_SEC, JoinError, is_first_process, join
 from vidpretrain.parallel.mesh import (
     batch_sharding,
     make_mesh,
@@ -10,4 +11,14 @@ from vidpretrain.parallel.mesh import (
     replicated,
 )
 
-__all__ = ["batch_sharding", "make_mesh", "process_slice", "put_batch", "replicated"]
+__all__ = [
+    "HEARTBEAT_SEC",
+    "JoinError",
+    "batch_sharding",
+    "is_first_process",
+    "join",
+    "make_mesh",
+    "process_slice",
+    "put_batch",
+    "replicated",
+]

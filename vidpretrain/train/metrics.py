@@ -88,11 +88,21 @@ def _drop_after(path: Path, step: int) -> None:
 
 
 class Progress:
-    """A progress bar on a terminal; one plain line per report elsewhere."""
+    """A progress bar on a terminal; one plain line per report elsewhere.
+
+    With `shown=False` nothing at all: of several processes one speaks.
+    """
 
     def __init__(
-        self, name: str, *, start_step: int, total_steps: int, stream: TextIO | None = None
+        self,
+        name: str,
+        *,
+        start_step: int,
+        total_steps: int,
+        shown: bool = True,
+        stream: TextIO | None = None,
     ) -> None:
+        self._shown = shown
         self._name = name
         self._total = total_steps
         self._stream = sys.stderr if stream is None else stream
@@ -102,7 +112,7 @@ class Progress:
             desc=name,
             unit="step",
             dynamic_ncols=True,
-            disable=not self._stream.isatty(),
+            disable=not shown or not self._stream.isatty(),
             file=self._stream,
         )
 
@@ -114,17 +124,21 @@ class Progress:
         """Show the metrics of a step."""
         text = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         if self._bar.disable:
-            print(f"{self._name} step {step}/{self._total} {text}", file=self._stream, flush=True)
+            self._print(f"{self._name} step {step}/{self._total} {text}")
         else:
             self._bar.set_postfix_str(text)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self._bar.disable:
-            print(f"{self._name}: {text}", file=self._stream, flush=True)
+            self._print(f"{self._name}: {text}")
         else:
             self._bar.write(f"{self._name}: {text}", file=self._stream)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+    def _print(self, line: str) -> None:
+        if self._shown:
+            print(line, file=self._stream, flush=True)

@@ -32,7 +32,7 @@ from vidpretrain.train import step
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.evaluate import Scores, evaluate
 from vidpretrain.train.feed import Feed
-from vidpretrain.train.interrupt import Interruption, Watchdog
+from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
@@ -117,8 +117,10 @@ def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption)
             results[plan.name] = Result(**json.loads(done.read_text(encoding="utf-8")))
             _say(f"{plan.name}: finished before, top-1 {results[plan.name].top1:.2f} %")
             continue
+        if interruption.requested and jax.process_count() == 1:
+            raise Interrupted(f"{plan.name} was not begun")
         results[plan.name] = result = _run_stage(plan, workdir, results, interruption)
-        if jax.process_index() == 0:
+        if parallel.is_first_process():
             write_json(done, dataclasses.asdict(result))
             write_json(
                 workdir / RESULTS, {"runs": [dataclasses.asdict(r) for r in results.values()]}
@@ -197,11 +199,16 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             )
 
     with contextlib.ExitStack() as stack:
-        progress = Progress(plan.name, start_step=start, total_steps=plan.cadence.total)
+        progress = Progress(
+            plan.name,
+            start_step=start,
+            total_steps=plan.cadence.total,
+            shown=parallel.is_first_process(),
+        )
         stack.callback(progress.close)
         stack.callback(watchdog.stop)
         writer = None
-        if jax.process_index() == 0:
+        if parallel.is_first_process():
             images = plan.budget.images(1)
             writer = stack.enter_context(
                 MetricsWriter(folder, images_per_step=images, start_step=start)
@@ -256,8 +263,9 @@ def _first_state(
             init=plan.config["init"]["method"],
             seed=plan.config["seed"],
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(report.to_json(source=checkpoint), encoding="utf-8")
+        if parallel.is_first_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "report.json").write_text(report.to_json(source=checkpoint), encoding="utf-8")
         counts = ", ".join(f"{count} {action}" for action, count in report.counts().items())
         _say(f"{plan.name}: leaves from {checkpoint}: {counts}")
     else:
@@ -316,4 +324,5 @@ def _test_batches(plan: Plan) -> data.BatchStream:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if parallel.is_first_process():
+        print(text, file=sys.stderr, flush=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from vidpretrain import parallel
+
 CONFIG = "config.json"
 
 # What may change between two runs in one folder, for it does not change what is learned.
@@ -47,7 +49,7 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check_same(json.loads(path.read_text(encoding="utf-8")), config, workdir)
-        if jax.process_index() == 0:
+        if parallel.is_first_process():
             write_json(path, config)
     except OSError as error:
         raise WorkdirError(
