@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and peak memory of one training step of each network.
 
-    python benchmarks/networks.py [SPEC ...] [--batch 2] [--frames 8] [--size 128] [--json]
+    python -m benchmarks.networks [SPEC ...] [--batch 2] [--frames 8] [--size 128] [--json]
 
 Each network runs in a process of its own, so that peaks do not add up. `first s` is the first
 step with tracing and compilation, `cpu s` the processor time it took (over all cores; what to go by
@@ -118,7 +118,7 @@ def main() -> None:
         print(f"{'network':<28} {'first s':>8} {'cpu s':>8} {'step s':>8} {'peak GB':>8}")
     options = [f"--{name}={getattr(args, name)}" for name in ("batch", "frames", "size", "steps")]
     for spec in args.networks or NETWORKS:
-        command = [sys.executable, __file__, spec, "--here", *options]
+        command = [sys.executable, "-m", "benchmarks.networks", spec, "--here", *options]
         result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         record = json.loads(result.splitlines()[-1])
         if args.json:
