@@ -62,7 +62,7 @@ def measure(spec: str, batch: int, frames: int, size: int, steps: int) -> dict:
     model = models.make_model(spec, num_classes=174)
     clips = jax.random.normal(jax.random.key(0), (batch, frames, size, size, 3))
     shapes = jax.eval_shape(model.init, jax.random.key(0), clips)
-    variables = jax.tree.map(lambda like: jnp.full(like.shape, 0.01), shapes)
+    variables = jax.tree.map(lambda like: jnp.full(like.shape, 0.01, like.dtype), shapes)
 
     def step(variables, clips, key):
         def loss_fn(params):
