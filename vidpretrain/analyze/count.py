@@ -46,11 +46,11 @@ class Rule:
     """What a counting rule adds to the multiply-accumulates of convolutions and linear layers.
 
     Attributes:
-      batch_norm: Cost of an output element of a batch norm.
-      relu: Cost of an output element of a ReLU; swish and sigmoid are free under every rule.
-      window_pool: Cost of an input element of a max or average pool with a window.
-      adaptive_avg_pool: Cost of an input element of a pool over whole axes that is a module of its
-        own; means that a network takes by a function are free under every rule.
+        batch_norm: Cost of an output element of a batch norm.
+        relu: Cost of an output element of a ReLU; swish and sigmoid are free under every rule.
+        window_pool: Cost of an input element of a max or average pool with a window.
+        adaptive_avg_pool: Cost of an input element of a pool over whole axes that is a module of
+            its own; means that a network takes by a function are free under every rule.
     """
 
     batch_norm: int = 0
@@ -73,11 +73,11 @@ class Operation:
     """One call of an operation in a network.
 
     Attributes:
-      name: The operation, such as `conv3d`.
-      stage: Part of the network that it belongs to.
-      macs: Multiply-accumulates with its kernels.
-      inputs: Elements of its first operand.
-      outputs: Elements of its first result.
+        name: The operation, such as `conv3d`.
+        stage: Part of the network that it belongs to.
+        macs: Multiply-accumulates with its kernels.
+        inputs: Elements of its first operand.
+        outputs: Elements of its first result.
     """
 
     name: str
@@ -100,9 +100,9 @@ class Count:
     """Parameters and operations, of a network or of a part of it.
 
     Attributes:
-      parameters: Elements of kernels, biases and the norms' scales and biases; running statistics
-        are not parameters.
-      operations: Operations of one forward pass under the rule counted by.
+        parameters: Elements of kernels, biases and the norms' scales and biases; running statistics
+            are not parameters.
+        operations: Operations of one forward pass under the rule counted by.
     """
 
     parameters: int
@@ -119,8 +119,8 @@ class Network:
     """All that counting needs to know of a network on one input.
 
     Attributes:
-      parameters: Number of parameters by stage, in the order of the forward pass.
-      operations: Every counted call of a forward pass.
+        parameters: Number of parameters by stage, in the order of the forward pass.
+        operations: Every counted call of a forward pass.
     """
 
     parameters: Mapping[str, int]
@@ -151,15 +151,15 @@ def trace(model: nn.Module, frames: int, size: int) -> Network:
     """Trace a network on the shape of one clip and list what can be counted.
 
     Args:
-      model: A network of `vidpretrain.models`.
-      frames: T, at least 1.
-      size: Height and width in pixels, at least 1.
+        model: A network of `vidpretrain.models`.
+        frames: T, at least 1.
+        size: Height and width in pixels, at least 1.
 
     Returns:
-      Its parameters and operations on `[1, frames, size, size, 3]`.
+        Its parameters and operations on `[1, frames, size, size, 3]`.
 
     Raises:
-      ValueError: The input is empty, or the network does not take it.
+        ValueError: The input is empty, or the network does not take it.
     """
     if frames < 1 or size < 1:
         raise ValueError(f"{frames} frames of {size} x {size} pixels: both must be at least 1")
@@ -198,9 +198,9 @@ def find_operations(
     """Yield every counted call of a traced program, those in rematerialised parts included.
 
     Args:
-      program: The program.
-      modules: Names of the network's own modules; a scope begins with other names.
-      scope: Where in the network the program is called.
+        program: The program.
+        modules: Names of the network's own modules; a scope begins with other names.
+        scope: Where in the network the program is called.
     """
     for equation in program.eqns:
         inner_scope = scope + tuple(filter(None, str(equation.source_info.name_stack).split("/")))

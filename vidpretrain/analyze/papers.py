@@ -7,9 +7,9 @@ what a paper or zoo prints; `by_hand` what its formulas give when summed layer b
 counting rule that its authors used, which is what a network of ours must meet.
 
 References:
-  STS: Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022.
-  STH: Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020.
-  CT: Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021.
+    STS: Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022.
+    STH: Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020.
+    CT: Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Figures:
     """Counts as printed; empty where nothing is printed.
 
     Attributes:
-      gflops: Decimal number of units of 1e9.
-      parameters: Number, such as `31,991,022`, or millions, such as `32.0M`.
+        gflops: Decimal number of units of 1e9.
+        parameters: Number, such as `31,991,022`, or millions, such as `32.0M`.
     """
 
     gflops: str = ""
@@ -46,15 +46,15 @@ class Row:
     """A row of a table, and the network and input that it is about.
 
     Attributes:
-      label: What the paper calls it.
-      spec: The network, as `make_model` takes it.
-      frames: T.
-      size: Height and width, pixels.
-      classes: Number of classes.
-      rule: How its authors counted; a key of `count.RULES`.
-      printed: As the paper or zoo prints it.
-      by_hand: As its formulas give it.
-      note: Where what is printed does not follow from the formulas: what is known of it.
+        label: What the paper calls it.
+        spec: The network, as `make_model` takes it.
+        frames: T.
+        size: Height and width, pixels.
+        classes: Number of classes.
+        rule: How its authors counted; a key of `count.RULES`.
+        printed: As the paper or zoo prints it.
+        by_hand: As its formulas give it.
+        note: Where what is printed does not follow from the formulas: what is known of it.
     """
 
     label: str
@@ -73,8 +73,8 @@ class Table:
     """Rows that belong together.
 
     Attributes:
-      title: Paper and table.
-      rows: Its rows.
+        title: Paper and table.
+        rows: Its rows.
     """
 
     title: str

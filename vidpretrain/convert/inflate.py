@@ -15,8 +15,8 @@ kernels. So a leaf of the destination is
 Whatever fits no rule is an error that lists every such leaf: nothing is ever left out in silence.
 
 References:
-  Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022: section
-  3.2 and Table 9 (initialisations), Table 1 (cut networks).
+    Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022: section
+    3.2 and Table 9 (initialisations), Table 1 (cut networks).
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ class Leaf:
     """One array of a module.
 
     Attributes:
-      theirs: Its name in their state dict.
-      ours: Collection and name in our variables; None for what we have no use for.
-      layout: How its axes are ordered; a key of `names.LAYOUTS`.
+        theirs: Its name in their state dict.
+        ours: Collection and name in our variables; None for what we have no use for.
+        layout: How its axes are ordered; a key of `names.LAYOUTS`.
     """
 
     theirs: str
@@ -35,9 +35,9 @@ class Rule:
     """One of their modules and ours.
 
     Attributes:
-      theirs: Path of their module, joined with dots.
-      ours: Path of our module, joined with slashes.
-      leaves: The arrays it may have.
+        theirs: Path of their module, joined with dots.
+        ours: Path of our module, joined with slashes.
+        leaves: The arrays it may have.
     """
 
     theirs: str
@@ -50,8 +50,8 @@ class NamesTable:
     """All names of a family of networks in one codebase.
 
     Attributes:
-      source: Whose names these are, for messages.
-      rules: One for each kind of module.
+        source: Whose names these are, for messages.
+        rules: One for each kind of module.
     """
 
     source: str

@@ -31,16 +31,16 @@ def to_ours(
     """Turn a PyTorch state dict into variables of ours.
 
     Args:
-      table: Whose names they are; see `name_tables.TABLES`.
-      state_dict: Arrays by name.
-      like: Variables (or their shapes) of the network to fill, for checking.
+        table: Whose names they are; see `name_tables.TABLES`.
+        state_dict: Arrays by name.
+        like: Variables (or their shapes) of the network to fill, for checking.
 
     Returns:
-      `{"params": ..., "batch_stats": ...}`, NumPy arrays.
+        `{"params": ..., "batch_stats": ...}`, NumPy arrays.
 
     Raises:
-      NamesError: No rule explains a name, or two names mean the same array.
-      tree.MismatchError: Names or shapes differ from those of `like`; shows a diff.
+        NamesError: No rule explains a name, or two names mean the same array.
+        tree.MismatchError: Names or shapes differ from those of `like`; shows a diff.
     """
     rules = _compile_theirs(table)
     flat: dict[str, np.ndarray] = {}
@@ -76,11 +76,11 @@ def to_theirs(table: NamesTable, variables: Mapping[str, Any]) -> dict[str, np.n
     Batch norms get the count of batches that PyTorch keeps with them, as 0.
 
     Args:
-      table: Whose names to give; see `name_tables.TABLES`.
-      variables: `{"params": ..., "batch_stats": ...}`.
+        table: Whose names to give; see `name_tables.TABLES`.
+        variables: `{"params": ..., "batch_stats": ...}`.
 
     Raises:
-      NamesError: The codebase has no name for an array, or no layout that holds it.
+        NamesError: The codebase has no name for an array, or no layout that holds it.
     """
     rules = _compile_ours(table)
     state_dict: dict[str, np.ndarray] = {}
@@ -124,9 +124,9 @@ class _CompiledRule:
     """A rule, read in one direction.
 
     Attributes:
-      pattern: Fits the path of a module on this side.
-      template: Its path on the other side.
-      leaves: The module's arrays by their name on this side.
+        pattern: Fits the path of a module on this side.
+        template: Its path on the other side.
+        leaves: The module's arrays by their name on this side.
     """
 
     pattern: re.Pattern[str]

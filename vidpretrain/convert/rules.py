@@ -15,8 +15,8 @@ Networks that plug another convolution into an image network do:
 Everything around them, such as 1x1 convolutions and their norms, is copied.
 
 References:
-  Li et al., STH, 2020, section 4.1: spatial kernels from ImageNet, temporal ones at random.
-  Li et al., CT-Net, ICLR 2021, section 4: ImageNet's weights but for the CT modules.
+    Li et al., STH, 2020, section 4.1: spatial kernels from ImageNet, temporal ones at random.
+    Li et al., CT-Net, ICLR 2021, section 4: ImageNet's weights but for the CT modules.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def leaf_rules(network: str) -> tuple[LeafRule, ...]:
     They are for leaves that the source lacks: from a network like it, everything is copied.
 
     Args:
-      network: `NAME[:option=value,...]`.
+        network: `NAME[:option=value,...]`.
 
     Returns:
-      Exceptions for `inflate`; empty where there are none, as for image twins.
+        Exceptions for `inflate`; empty where there are none, as for image twins.
     """
     name, options = parse_spec(network)
     if options.get("image"):
@@ -59,13 +59,14 @@ def spatial_part(kernel: np.ndarray, shape: tuple[int, ...], *, mode: str) -> np
     """Leave out of an image network's kernel what STH treats temporally.
 
     Args:
-      kernel: `[1, KH, KW, I, O]`, or `[1, KH, KW, 1, C]` if channel-wise.
-      shape: Of the spatial kernel wanted: `[1, KH, KW, I - I / g, O]`, or
-        `[1, KH, KW, 1, C - C / g]`.
-      mode: `hybrid`, where output group i lacks input group i, or `merge`, where all lack group 0.
+        kernel: `[1, KH, KW, I, O]`, or `[1, KH, KW, 1, C]` if channel-wise.
+        shape: Of the spatial kernel wanted: `[1, KH, KW, I - I / g, O]`, or
+            `[1, KH, KW, 1, C - C / g]`.
+        mode: `hybrid`, where output group i lacks input group i, or `merge`, where all lack group
+            0.
 
     Returns:
-      The spatial kernel.
+        The spatial kernel.
     """
     *_, inputs, outputs = kernel.shape
     if inputs == shape[-2]:

@@ -7,8 +7,8 @@ checks every number in it against the size of the file before it is used, and ha
 the file's bytes; it extracts and decompresses nothing.
 
 References:
-  PKWARE, APPNOTE.TXT - .ZIP File Format Specification 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to
-  4.3.16 and 4.5.3.
+    PKWARE, APPNOTE.TXT - .ZIP File Format Specification 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to
+    4.3.16 and 4.5.3.
 """
 
 from __future__ import annotations

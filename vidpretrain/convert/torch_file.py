@@ -8,8 +8,8 @@ interprets the few instructions that build dictionaries, lists, numbers, texts a
 refuses all others. Calls are looked up in a short list, by name; nothing is imported or called.
 
 References:
-  The opcodes: Python's `pickletools`. The format of storages and tensors: PyTorch's
-  `torch/serialization.py` (`persistent_id`) and `torch/_utils.py` (`_rebuild_tensor_v2`).
+    The opcodes: Python's `pickletools`. The format of storages and tensors: PyTorch's
+    `torch/serialization.py` (`persistent_id`) and `torch/_utils.py` (`_rebuild_tensor_v2`).
 """
 
 from __future__ import annotations

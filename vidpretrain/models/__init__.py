@@ -57,19 +57,19 @@ def make_model(
     """Build a network.
 
     Args:
-      name: A name of `model_names()`, or a spec `NAME:option=value,...` with options of
-        `model_options(NAME)`.
-      num_classes: Number of classes.
-      dtype: Compute type, `float32` or `bfloat16`; parameters are float32.
-      dropout: Rate before the classifier; None is the network's own.
-      **options: More options, which must not contradict the spec's.
+        name: A name of `model_names()`, or a spec `NAME:option=value,...` with options of
+            `model_options(NAME)`.
+        num_classes: Number of classes.
+        dtype: Compute type, `float32` or `bfloat16`; parameters are float32.
+        dropout: Rate before the classifier; None is the network's own.
+        **options: More options, which must not contradict the spec's.
 
     Returns:
-      The linen module.
+        The linen module.
 
     Raises:
-      ValueError: The name or an option is unknown (the closest match is named), or a value does
-        not fit.
+        ValueError: The name or an option is unknown (the closest match is named), or a value does
+            not fit.
     """
     name, spec_options = parse_spec(name)
     allowed = _option_types(name)

@@ -28,21 +28,21 @@ class ChannelTensorization:
     """Builds a `CTConv`.
 
     Attributes:
-      num_dims: Number K of sub-dimensions.
-      split: Sizes of the second to the last sub-dimension, in the order in which they are mixed;
-        the first takes the rest of the channels. None is the rule of `ops.channel_dims`.
-      kernels: Kernel size for each sub-dimension in the order in which they are mixed, or one for
-        all: k stands for 1 x k x k and k x 1 x 1.
-      arrangement: `parallel`, `serial` or `coupling` (one k x k x k kernel).
-      pointwise: A full 1x1x1 convolution between two sub-dimensions.
-      excitation: `te`, `se` or `none`.
+        num_dims: Number K of sub-dimensions.
+        split: Sizes of the second to the last sub-dimension, in the order in which they are mixed;
+            the first takes the rest of the channels. None is the rule of `ops.channel_dims`.
+        kernels: Kernel size for each sub-dimension in the order in which they are mixed, or one for
+            all: k stands for 1 x k x k and k x 1 x 1.
+        arrangement: `parallel`, `serial` or `coupling` (one k x k x k kernel).
+        pointwise: A full 1x1x1 convolution between two sub-dimensions.
+        excitation: `te`, `se` or `none`.
 
     Raises:
-      ValueError: A number or name is not one of those, or they contradict each other.
+        ValueError: A number or name is not one of those, or they contradict each other.
 
     References:
-      Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021,
-      section 3 and its ablations of every attribute.
+        Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021,
+        section 3 and its ablations of every attribute.
     """
 
     num_dims: int = 2
@@ -77,7 +77,7 @@ class ChannelTensorization:
         """Return the sub-dimensions of so many channels; the last is mixed first.
 
         Raises:
-          ValueError: The channels cannot be split so.
+            ValueError: The channels cannot be split so.
         """
         if self.split is None:
             return ops.channel_dims(channels, self.num_dims)
@@ -101,8 +101,8 @@ class CTConv(nn.Module):
     its own norms and ends, as in the released code, in a sum without activation.
 
     Attributes:
-      site: Where the convolution stands; strides are carried by the first step.
-      options: The variant.
+        site: Where the convolution stands; strides are carried by the first step.
+        options: The variant.
     """
 
     site: ConvSite
@@ -113,7 +113,7 @@ class CTConv(nn.Module):
         """Map `[B, T, H, W, C]` to `[B, T', H', W', C]`.
 
         Raises:
-          ValueError: The channels cannot be split, or are not kept; the message names the layer.
+            ValueError: The channels cannot be split, or are not kept; the message names the layer.
         """
         options = self.options
         channels = x.shape[-1]
@@ -152,9 +152,9 @@ class CTStep(nn.Module):
     `squeeze_excitation`.
 
     Attributes:
-      site: Kernel size, strides and channel groups of the step.
-      arrangement: As in `ChannelTensorization`.
-      excitation: As in `ChannelTensorization`.
+        site: Kernel size, strides and channel groups of the step.
+        arrangement: As in `ChannelTensorization`.
+        excitation: As in `ChannelTensorization`.
     """
 
     site: ConvSite
@@ -207,15 +207,15 @@ class Excitation(nn.Module):
     Submodules: `reduce` (with `conv` and `norm`), `expand` (a convolution).
 
     Attributes:
-      site: Features, channel groups, norm and dtype of the step.
-      temporal: Temporal kernel size.
-      kernel: Spatial kernel size.
-      axes: Axes of `[B, T, H, W, C]` that are averaged.
+        site: Features, channel groups, norm and dtype of the step.
+        temporal: Temporal kernel size.
+        kernel: Spatial kernel size.
+        axes: Axes of `[B, T, H, W, C]` that are averaged.
 
     Note:
-      As in the released code, the channel excitation averages over H and W only and keeps T.
-      Channels between the two convolutions are C / 4 as there, rounded down within each group and
-      at least one, so that every split works.
+        As in the released code, the channel excitation averages over H and W only and keeps T.
+        Channels between the two convolutions are C / 4 as there, rounded down within each group and
+        at least one, so that every split works.
     """
 
     site: ConvSite

@@ -24,11 +24,11 @@ class Unit:
     """A convolution of a branch, with norm and ReLU.
 
     Attributes:
-      name: Its name in the block, which is torchvision's.
-      features: Output channels.
-      kernel: Spatial kernel size.
-      stride: Spatial stride.
-      padded: Whether zeros at the borders keep the size (at stride 1).
+        name: Its name in the block, which is torchvision's.
+        features: Output channels.
+        kernel: Spatial kernel size.
+        stride: Spatial stride.
+        padded: Whether zeros at the borders keep the size (at stride 1).
     """
 
     name: str
@@ -54,9 +54,10 @@ class Branch:
     """What one branch of a block does with the block's input.
 
     Attributes:
-      pool: Comes first: a 3x3 average pool that keeps the resolution, or a max pool that halves it.
-      units: Convolutions, one after the other.
-      fork: Convolutions that each take the last one's output, all of which are outputs.
+        pool: Comes first: a 3x3 average pool that keeps the resolution, or a max pool that halves
+            it.
+        units: Convolutions, one after the other.
+        fork: Convolutions that each take the last one's output, all of which are outputs.
     """
 
     units: tuple[Unit, ...] = ()
@@ -190,16 +191,16 @@ class InceptionBlock(nn.Module):
     """Branches on the same input, concatenated. Submodules: its units, by their names.
 
     Attributes:
-      branches: What the block is made of.
-      stage: Stage number, from 1.
-      block: Index in the stage, from 0.
-      replacements: Convolutions put in place of the block's own.
-      norm: Batch norm options.
-      dtype: Compute type.
+        branches: What the block is made of.
+        stage: Stage number, from 1.
+        block: Index in the stage, from 0.
+        replacements: Convolutions put in place of the block's own.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016,
-      Figures 5 to 7 and 10; sizes as in torchvision.
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016,
+        Figures 5 to 7 and 10; sizes as in torchvision.
     """
 
     branches: tuple[Branch, ...]
@@ -233,10 +234,10 @@ class InceptionStage(nn.Module):
     """Blocks at one resolution. Submodules: `block0`, `block1`, ...
 
     Attributes:
-      stage: Stage number, from 1, which says which blocks.
-      replacements: Convolutions put in place of the network's own.
-      norm: Batch norm options.
-      dtype: Compute type.
+        stage: Stage number, from 1, which says which blocks.
+        replacements: Convolutions put in place of the network's own.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     stage: int
@@ -266,18 +267,19 @@ class InceptionV3(nn.Module):
     Submodules: `stem`, `stage1` to `stage3`, `head`.
 
     Attributes:
-      replacements: Convolutions put in place of the network's own.
-      num_classes: Number of classes.
-      dropout: Before the classifier.
-      remat: Stages whose activations are computed again in the backward pass.
-      norm: Batch norm options.
-      dtype: Compute type.
+        replacements: Convolutions put in place of the network's own.
+        num_classes: Number of classes.
+        dropout: Before the classifier.
+        remat: Stages whose activations are computed again in the backward pass.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, Table 1.
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, Table
+        1.
 
     Note:
-      Without the auxiliary classifier, which only regularises image training.
+        Without the auxiliary classifier, which only regularises image training.
     """
 
     replacements: tuple[Replacement, ...] = ()

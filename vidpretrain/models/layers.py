@@ -48,11 +48,11 @@ class Norm:
     """How the batch norms of a network behave.
 
     Attributes:
-      epsilon: Added to the variance.
-      momentum: Share of the old running statistic kept in each update (1 - PyTorch's momentum).
-      group_size: Clips over which training statistics are taken; None takes the whole batch, over
-        all devices. Per-device statistics are those of `batch_size / num_devices` clips.
-      frozen: Use the running statistics in training too, and leave them as they are.
+        epsilon: Added to the variance.
+        momentum: Share of the old running statistic kept in each update (1 - PyTorch's momentum).
+        group_size: Clips over which training statistics are taken; None takes the whole batch, over
+            all devices. Per-device statistics are those of `batch_size / num_devices` clips.
+        frozen: Use the running statistics in training too, and leave them as they are.
     """
 
     epsilon: float = 1e-5
@@ -66,12 +66,12 @@ class STS:
     """Which static and dynamic parts an STS convolution has.
 
     Attributes:
-      ratio: Static to dynamic channels, such as `(1, 1)`; `(1, 0)` is without splitting.
-      static: How the static path reads a frame: `raster` (as released), `axis` or `dilated`.
+        ratio: Static to dynamic channels, such as `(1, 1)`; `(1, 0)` is without splitting.
+        static: How the static path reads a frame: `raster` (as released), `axis` or `dilated`.
 
     References:
-      Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022,
-      Appendix A, equation 2; Table 10 for the ratios; Appendix B.2 for `dilated`.
+        Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022,
+        Appendix A, equation 2; Table 10 for the ratios; Appendix B.2 for `dilated`.
     """
 
     ratio: tuple[int, int] = (1, 1)
@@ -83,16 +83,16 @@ class ConvSite:
     """The place of one convolution in a backbone: all that a convolution put there must fit.
 
     Attributes:
-      features: Output channels.
-      kernel: Spatial kernel size `(KH, KW)` of the convolution that an image network has here.
-      strides: `(ST, SH, SW)`.
-      groups: Channel groups of the image network's convolution.
-      padding: Zeros on both sides of `(T, H, W)`; None is half the kernel. A place with a padding
-        of its own (Inception's reductions) takes plain convolutions only.
-      index: `Replacement.index` of this place, which counts blocks first and positions within
-        them second (for schemes that vary by layer, such as dilation 1, 2, 3).
-      norm: Options for batch norms inside the convolution.
-      dtype: Compute type.
+        features: Output channels.
+        kernel: Spatial kernel size `(KH, KW)` of the convolution that an image network has here.
+        strides: `(ST, SH, SW)`.
+        groups: Channel groups of the image network's convolution.
+        padding: Zeros on both sides of `(T, H, W)`; None is half the kernel. A place with a padding
+            of its own (Inception's reductions) takes plain convolutions only.
+        index: `Replacement.index` of this place, which counts blocks first and positions within
+            them second (for schemes that vary by layer, such as dilation 1, 2, 3).
+        norm: Options for batch norms inside the convolution.
+        dtype: Compute type.
     """
 
     features: int
@@ -123,9 +123,9 @@ class Replacement:
     """Which convolutions of a backbone another one takes over.
 
     Attributes:
-      conv: Builder of the convolution put in.
-      positions: Names of the convolutions inside a block, as in the parameter paths.
-      blocks: `(stage, block)` pairs, stages from 1 and blocks from 0; see `select_blocks`.
+        conv: Builder of the convolution put in.
+        positions: Names of the convolutions inside a block, as in the parameter paths.
+        blocks: `(stage, block)` pairs, stages from 1 and blocks from 0; see `select_blocks`.
     """
 
     conv: ConvBuilder
@@ -155,15 +155,15 @@ def select_blocks(
     """Return the `(stage, block)` pairs that a rule names.
 
     Args:
-      depths: Blocks of each stage.
-      where: `all`, `odd` (odd-indexed blocks, counted from 0) or `rest` (all but the first).
-      stages: Stages to choose from, numbered from 1; None means all.
+        depths: Blocks of each stage.
+        where: `all`, `odd` (odd-indexed blocks, counted from 0) or `rest` (all but the first).
+        stages: Stages to choose from, numbered from 1; None means all.
 
     Returns:
-      Pairs in the order of the forward pass, stages from 1 and blocks from 0.
+        Pairs in the order of the forward pass, stages from 1 and blocks from 0.
 
     Raises:
-      ValueError: The rule or a stage does not exist.
+        ValueError: The rule or a stage does not exist.
     """
     if where not in BLOCK_RULES:
         raise ValueError(f"where={where!r} is not one of {', '.join(BLOCK_RULES)}")
@@ -190,16 +190,16 @@ class Conv(nn.Module):
     Parameters: `kernel` `[KT, KH, KW, I / groups, O]`, `bias` `[O]` if `use_bias`.
 
     Attributes:
-      features: Output channels O.
-      kernel_size: `(KT, KH, KW)`.
-      strides: `(ST, SH, SW)`.
-      groups: Channel groups; `features` makes it channel-wise.
-      padding: Zeros on both sides of `(T, H, W)`; None is `dilation * (K - 1) // 2`. Not for STS.
-      dilation: `(DT, DH, DW)`.
-      use_bias: Whether a bias is added.
-      sts: Read the kernel as an STS convolution. Needs a temporal kernel (`KT x 1 x 1`) or a
-        channel-wise one; a kernel without temporal extent (KT = 1) has nothing to split.
-      dtype: Compute type; parameters are float32.
+        features: Output channels O.
+        kernel_size: `(KT, KH, KW)`.
+        strides: `(ST, SH, SW)`.
+        groups: Channel groups; `features` makes it channel-wise.
+        padding: Zeros on both sides of `(T, H, W)`; None is `dilation * (K - 1) // 2`. Not for STS.
+        dilation: `(DT, DH, DW)`.
+        use_bias: Whether a bias is added.
+        sts: Read the kernel as an STS convolution. Needs a temporal kernel (`KT x 1 x 1`) or a
+            channel-wise one; a kernel without temporal extent (KT = 1) has nothing to split.
+        dtype: Compute type; parameters are float32.
     """
 
     features: int
@@ -217,7 +217,7 @@ class Conv(nn.Module):
         """Convolve `x` `[B, T, H, W, I]` into `[B, T', H', W', O]`.
 
         Raises:
-          ValueError: The convolution does not fit its input; the message names the layer.
+            ValueError: The convolution does not fit its input; the message names the layer.
         """
         del train
         channels = x.shape[-1]
@@ -266,10 +266,10 @@ class BatchNorm(nn.Module):
     as the released code does on each GPU; running statistics take the groups' mean.
 
     Note:
-      As in PyTorch, the running variance is the unbiased one, and the batch's is not.
+        As in PyTorch, the running variance is the unbiased one, and the batch's is not.
 
     References:
-      Ioffe and Szegedy, Batch Normalization, ICML 2015, Algorithm 1.
+        Ioffe and Szegedy, Batch Normalization, ICML 2015, Algorithm 1.
     """
 
     norm: Norm = Norm()
@@ -280,7 +280,7 @@ class BatchNorm(nn.Module):
         """Normalise `x` `[B, ..., C]`; in training also update the running statistics.
 
         Raises:
-          ValueError: The batch cannot be cut into groups of `norm.group_size` clips.
+            ValueError: The batch cannot be cut into groups of `norm.group_size` clips.
         """
         features = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (features,), jnp.float32)
@@ -339,9 +339,9 @@ class Convolution:
     """Builds a `Conv`: an image network's convolution, given a temporal extent.
 
     Attributes:
-      temporal: Temporal kernel size KT; 1 is the image network's own convolution.
-      channelwise: One filter a channel (CSN, X3D), whatever groups the site has.
-      sts: Make it an STS convolution; see `Conv`.
+        temporal: Temporal kernel size KT; 1 is the image network's own convolution.
+        channelwise: One filter a channel (CSN, X3D), whatever groups the site has.
+        sts: Make it an STS convolution; see `Conv`.
     """
 
     temporal: int = 1
@@ -369,7 +369,7 @@ class PointwiseFirst:
     """Builds a `PointwiseThen`: a 1x1x1 convolution before another one.
 
     Attributes:
-      then: Builder of the second convolution.
+        then: Builder of the second convolution.
     """
 
     then: Convolution
@@ -387,8 +387,8 @@ class PointwiseThen(nn.Module):
     Submodules: `pointwise` (a `ConvNorm` without activation), `then`.
 
     References:
-      Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
-      Figure 2 (b); norm without activation as in mmaction2's networks.
+        Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
+        Figure 2 (b); norm without activation as in mmaction2's networks.
     """
 
     site: ConvSite
@@ -407,8 +407,9 @@ class FactorizedConvolution:
     """Builds a `FactorizedConv`, the (2+1)D convolution.
 
     Attributes:
-      temporal: Temporal kernel size; a 1x1 site (a shortcut) has no temporal extent, whatever this.
-      sts: Make the temporal half an STS convolution.
+        temporal: Temporal kernel size; a 1x1 site (a shortcut) has no temporal extent, whatever
+            this.
+        sts: Make the temporal half an STS convolution.
     """
 
     temporal: int = 3
@@ -431,13 +432,13 @@ class FactorizedConv(nn.Module):
     Submodules: `spatial`, `norm`, `temporal`.
 
     Note:
-      As in the released networks, the constant 3 stays where the temporal kernel is 1 (shortcuts
-      and image twins), so that a twin has the same channels; and the norm inside keeps epsilon
-      1e-5 where the network's own differs.
+        As in the released networks, the constant 3 stays where the temporal kernel is 1 (shortcuts
+        and image twins), so that a twin has the same channels; and the norm inside keeps epsilon
+        1e-5 where the network's own differs.
 
     References:
-      Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
-      section 3.5.
+        Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
+        section 3.5.
     """
 
     site: ConvSite
@@ -470,9 +471,9 @@ class ConvNorm(nn.Module):
     follows, and no activation is applied here).
 
     Attributes:
-      site: Where the convolution stands.
-      conv: Builder of the convolution.
-      activation: What follows the norm.
+        site: Where the convolution stands.
+        conv: Builder of the convolution.
+        activation: What follows the norm.
     """
 
     site: ConvSite
@@ -500,12 +501,12 @@ def place_unit(
     """Return the unit named `position` of a block, plain or with the convolution put in there.
 
     Args:
-      site: The place; its index is set here.
-      replacements: Convolutions put into the network; the first that covers the place is taken.
-      stage: Stage number, from 1.
-      block: Index in the stage, from 0.
-      position: Name of the unit in its block.
-      activation: What follows the norm.
+        site: The place; its index is set here.
+        replacements: Convolutions put into the network; the first that covers the place is taken.
+        stage: Stage number, from 1.
+        block: Index in the stage, from 0.
+        position: Name of the unit in its block.
+        activation: What follows the norm.
     """
     for replacement in replacements:
         index = replacement.index(stage, block, position)
@@ -519,13 +520,13 @@ def stage_classes(kind: type[nn.Module], num_stages: int, remat: Sequence[int]) 
     """Return the class to make each stage of: `kind`, made to recompute where `remat` says so.
 
     Args:
-      kind: Class of all stages, called as `stage(x, train)`.
-      num_stages: Number of stages.
-      remat: Stages, from 1, whose activations are computed again in the backward pass instead of
-        kept.
+        kind: Class of all stages, called as `stage(x, train)`.
+        num_stages: Number of stages.
+        remat: Stages, from 1, whose activations are computed again in the backward pass instead of
+            kept.
 
     Raises:
-      ValueError: A stage of `remat` does not exist.
+        ValueError: A stage of `remat` does not exist.
     """
     _check_stages(remat, num_stages)
     recomputed = nn.remat(kind, static_argnums=(2,))
@@ -539,10 +540,11 @@ class DropPath(nn.Module):
     `1 / (1 - rate)`, so that its expectation stays.
 
     Note:
-      The released STS code applies it to projection shortcuts only, which is not stochastic depth.
+        The released STS code applies it to projection shortcuts only, which is not stochastic
+        depth.
 
     References:
-      Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, equation 2.
+        Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, equation 2.
     """
 
     rate: float = 0.0
@@ -563,11 +565,11 @@ class SqueezeExcite(nn.Module):
     Submodules: `fc1` and `fc2`, 1x1x1 convolutions with biases.
 
     Attributes:
-      squeezed: Channels between the two layers.
-      dtype: Compute type.
+        squeezed: Channels between the two layers.
+        dtype: Compute type.
 
     References:
-      Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, equations 2 to 4.
+        Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, equations 2 to 4.
     """
 
     squeezed: int
@@ -591,8 +593,8 @@ class Classifier(nn.Module):
     Parameters: `kernel` `[C, num_classes]`, drawn from N(0, 0.01^2), and `bias` `[num_classes]`.
 
     Attributes:
-      num_classes: Number of classes.
-      dropout: Share of the features dropped in training.
+        num_classes: Number of classes.
+        dropout: Share of the features dropped in training.
     """
 
     num_classes: int

@@ -35,18 +35,19 @@ class InvertedResidual(nn.Module):
     Submodules: `expand` (absent where nothing is expanded), `depthwise`, `project`.
 
     Attributes:
-      features: Output channels.
-      expansion: Channels inside, as a multiple of the input's.
-      stride: Spatial stride.
-      stage: Stage number, from 1.
-      block: Index in the stage, from 0.
-      replacements: Convolutions put in place of the block's own.
-      drop_path: Share of clips whose branch is dropped in training.
-      norm: Batch norm options.
-      dtype: Compute type.
+        features: Output channels.
+        expansion: Channels inside, as a multiple of the input's.
+        stride: Spatial stride.
+        stage: Stage number, from 1.
+        block: Index in the stage, from 0.
+        replacements: Convolutions put in place of the block's own.
+        drop_path: Share of clips whose branch is dropped in training.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, Figure 4d.
+        Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, Figure
+        4d.
     """
 
     features: int
@@ -91,11 +92,11 @@ class MobileNetStage(nn.Module):
     """Blocks at one width. Submodules: `block0`, `block1`, ...
 
     Attributes:
-      stage: Stage number, from 1, which says all but what follows.
-      replacements: As in `InvertedResidual`.
-      drop_path: Of each block.
-      norm: Batch norm options.
-      dtype: Compute type.
+        stage: Stage number, from 1, which says all but what follows.
+        replacements: As in `InvertedResidual`.
+        drop_path: Of each block.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     stage: int
@@ -130,16 +131,16 @@ class MobileNetV2(nn.Module):
     Submodules: `stem`, `stage1` to `stage7`, `conv_last`, `head`.
 
     Attributes:
-      replacements: Convolutions put in place of the network's own.
-      num_classes: Number of classes.
-      dropout: Before the classifier.
-      drop_path: Rate at the last block; it grows linearly from 0 at the first.
-      remat: Stages whose activations are computed again in the backward pass.
-      norm: Batch norm options.
-      dtype: Compute type.
+        replacements: Convolutions put in place of the network's own.
+        num_classes: Number of classes.
+        dropout: Before the classifier.
+        drop_path: Rate at the last block; it grows linearly from 0 at the first.
+        remat: Stages whose activations are computed again in the backward pass.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, Table 2.
+        Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, Table 2.
     """
 
     replacements: tuple[Replacement, ...] = ()

@@ -30,14 +30,14 @@ class Backbone:
     """An image network that convolutions can be plugged into.
 
     Attributes:
-      make: Builds it from the settings and the replacements.
-      depths: Blocks of each stage.
-      spatial: Positions in a block of all convolutions over space that STH takes over.
-      square: Positions with as many outputs as inputs and, but for a stage's first block, no
-        stride, that CT and its rivals take over.
-      first: Position of a residual branch's first convolution, in front of which TSM shifts; empty
-        if there are no residual branches.
-      residual: Which blocks are residual, as a rule of `select_blocks`.
+        make: Builds it from the settings and the replacements.
+        depths: Blocks of each stage.
+        spatial: Positions in a block of all convolutions over space that STH takes over.
+        square: Positions with as many outputs as inputs and, but for a stage's first block, no
+            stride, that CT and its rivals take over.
+        first: Position of a residual branch's first convolution, in front of which TSM shifts;
+            empty if there are no residual branches.
+        residual: Which blocks are residual, as a rule of `select_blocks`.
     """
 
     make: Callable[[Settings, tuple[Replacement, ...]], nn.Module]
@@ -118,7 +118,7 @@ def tsn(settings: Settings, *, backbone: str) -> nn.Module:
     """Build an image network that is applied to each frame, the logits averaged.
 
     References:
-      Wang et al., Temporal Segment Networks, ECCV 2016.
+        Wang et al., Temporal Segment Networks, ECCV 2016.
     """
     return BACKBONES[backbone].make(settings, ())
 
@@ -127,12 +127,12 @@ def tsm(settings: Settings, *, backbone: str, fraction: float = 1 / 8) -> nn.Mod
     """Build an image network whose residual branches begin with a temporal shift.
 
     Args:
-      settings: What every network takes.
-      backbone: A key of `BACKBONES`.
-      fraction: Share of the channels shifted each way.
+        settings: What every network takes.
+        backbone: A key of `BACKBONES`.
+        fraction: Share of the channels shifted each way.
 
     References:
-      Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019.
+        Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019.
     """
     network = BACKBONES[backbone]
     blocks = layers.select_blocks(network.depths, network.residual)
@@ -152,20 +152,20 @@ def sth(
     """Build an image network whose convolutions over space become STH convolutions.
 
     Args:
-      settings: What every network takes.
-      backbone: A key of `BACKBONES`.
-      conv: `sth`, or a convolution that the paper compares it with in the same places.
-      p: Proportion of input channels with temporal kernels: 0 or 1/g.
-      mode: Arrangement of the temporal kernels.
-      attention: Attentive integration of the temporal and spatial parts.
-      dilation: Temporal dilations, which take turns over the layers.
+        settings: What every network takes.
+        backbone: A key of `BACKBONES`.
+        conv: `sth`, or a convolution that the paper compares it with in the same places.
+        p: Proportion of input channels with temporal kernels: 0 or 1/g.
+        mode: Arrangement of the temporal kernels.
+        attention: Attentive integration of the temporal and spatial parts.
+        dilation: Temporal dilations, which take turns over the layers.
 
     Raises:
-      ValueError: An option of STH has an impossible value, or is given for another convolution.
+        ValueError: An option of STH has an impossible value, or is given for another convolution.
 
     References:
-      Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020,
-      Tables 6 to 8.
+        Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020,
+        Tables 6 to 8.
     """
     hybrid = SpatioTemporalHybrid(p, mode, attention, dilation)
     _require_defaults("sth", conv, hybrid, SpatioTemporalHybrid())
@@ -207,29 +207,29 @@ def ct(
     """Build CT-Net: an image network with channel tensorization in some of its blocks.
 
     Args:
-      settings: What every network takes.
-      backbone: A key of `BACKBONES`.
-      conv: `ct`, or a convolution that the paper compares it with in the same places.
-      blocks: Which blocks, by how many these are in a ResNet-50: 7 (all stages), 6, 4 and 1 (the
-        last three, two, one) are the odd-indexed ones; 12 all but the first of each stage; 11 the
-        odd-indexed ones, but no more than 7 in a stage.
-      dims: Number K of channel sub-dimensions.
-      split: Sizes of the second to the last sub-dimension, in the order in which they are mixed.
-      kernels: Kernel size, for all sub-dimensions or for each.
-      arrangement: How a sub-dimension's convolutions over space and time are arranged.
-      pointwise: A full 1x1x1 convolution between sub-dimensions.
-      excitation: `te` (tensor excitation), `se` (squeeze and excitation) or `none`.
+        settings: What every network takes.
+        backbone: A key of `BACKBONES`.
+        conv: `ct`, or a convolution that the paper compares it with in the same places.
+        blocks: Which blocks, by how many these are in a ResNet-50: 7 (all stages), 6, 4 and 1 (the
+            last three, two, one) are the odd-indexed ones; 12 all but the first of each stage; 11
+            the odd-indexed ones, but no more than 7 in a stage.
+        dims: Number K of channel sub-dimensions.
+        split: Sizes of the second to the last sub-dimension, in the order in which they are mixed.
+        kernels: Kernel size, for all sub-dimensions or for each.
+        arrangement: How a sub-dimension's convolutions over space and time are arranged.
+        pointwise: A full 1x1x1 convolution between sub-dimensions.
+        excitation: `te` (tensor excitation), `se` (squeeze and excitation) or `none`.
 
     Raises:
-      ValueError: An option of CT has an impossible value, or is given for another convolution.
+        ValueError: An option of CT has an impossible value, or is given for another convolution.
 
     References:
-      Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021,
-      section 3 and Tables 1 to 3.
+        Li et al., CT-Net: Channel Tensorization Network for Video Classification, ICLR 2021,
+        section 3 and Tables 1 to 3.
 
     Note:
-      `blocks=11` is for `ct101`: the paper's GFLOPs of ResNet-101 are met only with 7 of the 23
-      blocks of stage 3 replaced, where the released code replaces all 11 odd-indexed ones.
+        `blocks=11` is for `ct101`: the paper's GFLOPs of ResNet-101 are met only with 7 of the 23
+        blocks of stage 3 replaced, where the released code replaces all 11 odd-indexed ones.
     """
     tensorization = ChannelTensorization(dims, split, kernels, arrangement, pointwise, excitation)
     _require_defaults("ct", conv, tensorization, ChannelTensorization())

@@ -35,11 +35,11 @@ class Stem:
     """The first layers: convolution, norm, ReLU, and a 1x3x3 max pool of stride (1, 2, 2).
 
     Attributes:
-      features: Output channels.
-      kernel: Spatial kernel size.
-      strides: `(ST, SH, SW)` of the convolution.
-      conv: Builder of the convolution.
-      pool: Whether the max pool follows.
+        features: Output channels.
+        kernel: Spatial kernel size.
+        strides: `(ST, SH, SW)` of the convolution.
+        conv: Builder of the convolution.
+        pool: Whether the max pool follows.
     """
 
     features: int = 64
@@ -75,17 +75,17 @@ class ResidualBlock(nn.Module):
     """What basic and bottleneck blocks share: relu(shortcut(x) + branch(x)).
 
     Attributes:
-      features: Channels of the block's 3x3 convolutions.
-      strides: `(ST, SH, SW)`, on the (first) 3x3 convolution and the shortcut.
-      stage: Stage number, from 1.
-      block: Index in the stage, from 0.
-      replacements: Convolutions put in place of the block's own; the first that fits is taken.
-      drop_path: Share of clips whose branch is dropped in training.
-      norm: Batch norm options.
-      dtype: Compute type.
+        features: Channels of the block's 3x3 convolutions.
+        strides: `(ST, SH, SW)`, on the (first) 3x3 convolution and the shortcut.
+        stage: Stage number, from 1.
+        block: Index in the stage, from 0.
+        replacements: Convolutions put in place of the block's own; the first that fits is taken.
+        drop_path: Share of clips whose branch is dropped in training.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Figure 5.
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Figure 5.
     """
 
     features: int
@@ -160,15 +160,15 @@ class Stage(nn.Module):
     """Blocks at one resolution, the first of which strides. Submodules: `block0`, `block1`, ...
 
     Attributes:
-      kind: `basic` or `bottleneck`.
-      depth: Number of blocks.
-      features: As in `ResidualBlock`.
-      strides: Of the first block.
-      stage: Stage number, from 1.
-      replacements: As in `ResidualBlock`.
-      drop_path: Of each block.
-      norm: Batch norm options.
-      dtype: Compute type.
+        kind: `basic` or `bottleneck`.
+        depth: Number of blocks.
+        features: As in `ResidualBlock`.
+        strides: Of the first block.
+        stage: Stage number, from 1.
+        replacements: As in `ResidualBlock`.
+        drop_path: Of each block.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     kind: str
@@ -205,16 +205,16 @@ class Trunk(nn.Module):
     Submodules: `stem`, `stage1` to `stage4` (or as many as `depths` has).
 
     Attributes:
-      kind: `basic` or `bottleneck`.
-      depths: Blocks of each stage.
-      width: Channels of the first stage's 3x3 convolutions; each later stage doubles them.
-      stem: The first layers.
-      replacements: Convolutions put in place of the blocks' own.
-      temporal_strides: Of each stage.
-      drop_path: Rate at the last block; it grows linearly from 0 at the first.
-      remat: Stages whose activations are computed again in the backward pass instead of kept.
-      norm: Batch norm options.
-      dtype: Compute type.
+        kind: `basic` or `bottleneck`.
+        depths: Blocks of each stage.
+        width: Channels of the first stage's 3x3 convolutions; each later stage doubles them.
+        stem: The first layers.
+        replacements: Convolutions put in place of the blocks' own.
+        temporal_strides: Of each stage.
+        drop_path: Rate at the last block; it grows linearly from 0 at the first.
+        remat: Stages whose activations are computed again in the backward pass instead of kept.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     kind: str = "bottleneck"
@@ -261,10 +261,11 @@ class ResNet(Trunk):
     """A residual network over clips, with its classifier `head`.
 
     Attributes:
-      num_classes: Number of classes.
-      dropout: Before the classifier.
-      average: What is averaged over frames: `features` before the classifier, or `logits` after it
-        (TSN, STH, CT). The two differ only in training, where each frame draws its own dropout.
+        num_classes: Number of classes.
+        dropout: Before the classifier.
+        average: What is averaged over frames: `features` before the classifier, or `logits` after
+            it
+            (TSN, STH, CT). The two differ only in training, where each frame draws its own dropout.
     """
 
     num_classes: int = 400
@@ -289,7 +290,7 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> tuple[tuple[float, 
     """Return each block's drop-path rate by stage, growing linearly from 0 to `rate`.
 
     References:
-      Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, equation 4.
+        Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, equation 4.
     """
     last = max(sum(depths) - 1, 1)
     starts = [sum(depths[:stage]) for stage in range(len(depths))]
@@ -310,8 +311,8 @@ def slowonly(
     """Build SlowOnly: a ResNet whose stages 3 and 4 start their bottlenecks with a 3x1x1.
 
     References:
-      Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, Table 1 (slow
-      pathway). ResNet50-3x1x1 of STS, Table 5.
+        Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, Table 1 (slow
+        pathway). ResNet50-3x1x1 of STS, Table 5.
     """
     depths = BOTTLENECK_DEPTHS[depth]
     temporal = Convolution(settings.temporal(3), sts=sts_option(conv, ratio, static))
@@ -339,12 +340,12 @@ def csn(
     before it. The stem is a dense 3x7x7.
 
     Note:
-      The released STS networks have no temporal stride; `temporal_strides=1+2+2+2` gives the
-      original networks', as in mmaction2's zoo.
+        The released STS networks have no temporal stride; `temporal_strides=1+2+2+2` gives the
+        original networks', as in mmaction2's zoo.
 
     References:
-      Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
-      section 3.3. ResNet50-3x3x3 of STS, Table 5.
+        Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
+        section 3.3. ResNet50-3x3x3 of STS, Table 5.
     """
     depths = BOTTLENECK_DEPTHS[depth]
     channelwise = Convolution(
@@ -372,13 +373,13 @@ def r2plus1d(
     """Build R(2+1)D: a ResNet of basic blocks with every convolution factorised.
 
     Note:
-      As in the released STS networks, a max pool follows the stem, the stem's middle channels
-      follow the formula too (83), and there is no temporal stride; `temporal_strides=1+2+2+2`
-      gives the original networks', as in mmaction2's zoo.
+        As in the released STS networks, a max pool follows the stem, the stem's middle channels
+        follow the formula too (83), and there is no temporal stride; `temporal_strides=1+2+2+2`
+        gives the original networks', as in mmaction2's zoo.
 
     References:
-      Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
-      section 3.5 and Table 1.
+        Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
+        section 3.5 and Table 1.
     """
     depths = BASIC_DEPTHS[depth]
     factorized = layers.FactorizedConvolution(settings.temporal(3), sts_option(conv, ratio, static))
@@ -397,7 +398,7 @@ def image_resnet(settings: Settings, *, depth: int = 50) -> ResNet:
     """Build an image ResNet, applied to each frame; the logits of a clip are its frames' mean.
 
     References:
-      He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1.
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1.
     """
     basic = depth in BASIC_DEPTHS
     return ResNet(
@@ -428,25 +429,25 @@ def resnet(
     """Build a residual network of any size.
 
     Args:
-      settings: What every network takes.
-      block: Kind of block.
-      depths: Blocks of each stage.
-      width: Channels of the stem and of the first stage's 3x3 convolutions.
-      kernel: What makes it a video network: nothing (`1x1x1`), a `3x1x1` in place of a
-        bottleneck's first 1x1 (SlowOnly), a channel-wise `3x3x3` in place of its 3x3 (CSN), or
-        `2plus1d` in place of every 3x3 and shortcut (R(2+1)D).
-      temporal_stages: Stages that get it; None means all.
-      temporal_strides: Of each stage; None means 1 everywhere.
-      stem_temporal: Temporal kernel size of the stem.
-      stem_kernel: Spatial kernel size of the stem.
-      stem_stride: Spatial stride of the stem.
-      stem_pool: Whether a max pool of stride 2 follows the stem.
-      conv: `conv3d`, or `sts` to compute the temporal convolutions of the stages as STS.
-      ratio: Option of `sts`.
-      static: Option of `sts`.
+        settings: What every network takes.
+        block: Kind of block.
+        depths: Blocks of each stage.
+        width: Channels of the stem and of the first stage's 3x3 convolutions.
+        kernel: What makes it a video network: nothing (`1x1x1`), a `3x1x1` in place of a
+            bottleneck's first 1x1 (SlowOnly), a channel-wise `3x3x3` in place of its 3x3 (CSN), or
+            `2plus1d` in place of every 3x3 and shortcut (R(2+1)D).
+        temporal_stages: Stages that get it; None means all.
+        temporal_strides: Of each stage; None means 1 everywhere.
+        stem_temporal: Temporal kernel size of the stem.
+        stem_kernel: Spatial kernel size of the stem.
+        stem_stride: Spatial stride of the stem.
+        stem_pool: Whether a max pool of stride 2 follows the stem.
+        conv: `conv3d`, or `sts` to compute the temporal convolutions of the stages as STS.
+        ratio: Option of `sts`.
+        static: Option of `sts`.
 
     Raises:
-      ValueError: The kernel does not fit the block, or numbers per stage do not fit `depths`.
+        ValueError: The kernel does not fit the block, or numbers per stage do not fit `depths`.
     """
     strides = (1,) * len(depths) if temporal_strides is None else temporal_strides
     if len(strides) != len(depths):
@@ -501,9 +502,9 @@ def common_fields(
     """Return the fields of a `ResNet` that follow from the settings alone.
 
     Args:
-      settings: What every network takes.
-      epsilon: Of the network's batch norms.
-      default_dropout: The network's own rate.
+        settings: What every network takes.
+        epsilon: Of the network's batch norms.
+        default_dropout: The network's own rate.
     """
     return {
         "num_classes": settings.num_classes,

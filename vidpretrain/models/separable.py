@@ -26,9 +26,9 @@ class SeparableConv(nn.Module):
     Submodules: `spatial`, `temporal`, and `norm` between them with `norm_between`.
 
     Attributes:
-      site: Where the convolution stands.
-      arrangement: `sequential`, or `parallel`: the sum of both, applied to the same input.
-      norm_between: Batch norm and ReLU between the two, which only `sequential` has room for.
+        site: Where the convolution stands.
+        arrangement: `sequential`, or `parallel`: the sum of both, applied to the same input.
+        norm_between: Batch norm and ReLU between the two, which only `sequential` has room for.
     """
 
     site: ConvSite
@@ -68,16 +68,16 @@ class Separable:
     """Builds a `SeparableConv`.
 
     Attributes:
-      arrangement: `sequential` or `parallel`.
-      norm_between: Batch norm and ReLU between the two convolutions.
+        arrangement: `sequential` or `parallel`.
+        norm_between: Batch norm and ReLU between the two convolutions.
 
     Raises:
-      ValueError: The arrangement does not exist, or leaves no room for the norm.
+        ValueError: The arrangement does not exist, or leaves no room for the norm.
 
     References:
-      Li et al., STH, 2020, Table 6: "(2+1)D", sequential and parallel, nothing in between (as the
-      parameters given there imply).
-      Li et al., CT-Net, ICLR 2021, Table 1: "R(2+1)D module", sequential with norm and ReLU.
+        Li et al., STH, 2020, Table 6: "(2+1)D", sequential and parallel, nothing in between (as the
+        parameters given there imply).
+        Li et al., CT-Net, ICLR 2021, Table 1: "R(2+1)D module", sequential with norm and ReLU.
     """
 
     arrangement: str = "sequential"

@@ -18,15 +18,15 @@ class Settings:
     """What can be set on every network.
 
     Attributes:
-      num_classes: Number of classes.
-      dtype: Compute type; parameters and statistics are float32 whatever it is.
-      dropout: Before the classifier; None is the network's own rate.
-      image: Build the image twin, in which every temporal kernel has size 1.
-      drop_path: Stochastic depth at the last block, growing linearly from 0 at the first.
-      remat: Stages (from 1) whose activations are computed again in the backward pass.
-      norm_momentum: See `layers.Norm`.
-      norm_group: See `layers.Norm.group_size`.
-      norm_frozen: See `layers.Norm`.
+        num_classes: Number of classes.
+        dtype: Compute type; parameters and statistics are float32 whatever it is.
+        dropout: Before the classifier; None is the network's own rate.
+        image: Build the image twin, in which every temporal kernel has size 1.
+        drop_path: Stochastic depth at the last block, growing linearly from 0 at the first.
+        remat: Stages (from 1) whose activations are computed again in the backward pass.
+        norm_momentum: See `layers.Norm`.
+        norm_group: See `layers.Norm.group_size`.
+        norm_frozen: See `layers.Norm`.
     """
 
     num_classes: int = 400
@@ -70,7 +70,7 @@ def sts_option(
     """Return the STS options that `conv=sts` with `ratio` and `static` means, None for plain.
 
     Raises:
-      ValueError: Options of the STS convolution are given for the plain one.
+        ValueError: Options of the STS convolution are given for the plain one.
     """
     if conv == "conv3d":
         if ratio is not None or static is not None:

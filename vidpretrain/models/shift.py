@@ -19,7 +19,7 @@ class ShiftedConv(Conv):
     Its parameters are those of the convolution without the shift.
 
     Attributes:
-      fraction: Share of the input channels shifted each way.
+        fraction: Share of the input channels shifted each way.
     """
 
     fraction: float = 1 / 8
@@ -34,14 +34,14 @@ class TemporalShift:
     """Builds a `ShiftedConv`. In a residual block it goes first, inside the branch.
 
     Attributes:
-      fraction: Share of the channels shifted each way, from 0 to 1/2.
+        fraction: Share of the channels shifted each way, from 0 to 1/2.
 
     Raises:
-      ValueError: The fraction is out of range.
+        ValueError: The fraction is out of range.
 
     References:
-      Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019,
-      Figure 3b (residual shift), 1/8 each way.
+        Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019,
+        Figure 3b (residual shift), 1/8 each way.
     """
 
     fraction: float = 1 / 8

@@ -28,12 +28,12 @@ class Lateral(nn.Module):
     Submodules: `conv`, and `norm` if `normalise`.
 
     Attributes:
-      features: Output channels.
-      kernel: Temporal kernel size.
-      stride: Temporal stride, fast frames to a slow frame.
-      normalise: Whether norm and ReLU follow.
-      norm: Batch norm options.
-      dtype: Compute type.
+        features: Output channels.
+        kernel: Temporal kernel size.
+        stride: Temporal stride, fast frames to a slow frame.
+        normalise: Whether norm and ReLU follow.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     features: int
@@ -62,20 +62,21 @@ class SlowFast(nn.Module):
     [slow | fast] (`facebook`).
 
     Attributes:
-      slow: The slow pathway.
-      fast: The fast pathway.
-      alpha: Fast frames to a slow frame.
-      lateral_kernel: Temporal kernel size of the lateral connections.
-      variant: `released` is the STS paper's code: laterals without norm and ReLU, slow frames 0,
-        alpha, 2 alpha, ... `facebook` is the original: laterals with norm and ReLU, slow frames
-        spread evenly from the first to the last.
-      num_classes: Number of classes.
-      dropout: Before the classifier.
-      norm: Batch norm options of the lateral connections.
-      dtype: Compute type.
+        slow: The slow pathway.
+        fast: The fast pathway.
+        alpha: Fast frames to a slow frame.
+        lateral_kernel: Temporal kernel size of the lateral connections.
+        variant: `released` is the STS paper's code: laterals without norm and ReLU, slow frames 0,
+            alpha, 2 alpha, ... `facebook` is the original: laterals with norm and ReLU, slow frames
+            spread evenly from the first to the last.
+        num_classes: Number of classes.
+        dropout: Before the classifier.
+        norm: Batch norm options of the lateral connections.
+        dtype: Compute type.
 
     References:
-      Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, section 3, Table 1.
+        Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, section 3, Table
+        1.
     """
 
     slow: Trunk
@@ -122,8 +123,8 @@ def slow_frames(num_frames: int, alpha: int, variant: Variant) -> np.ndarray:
     Of 32 frames with alpha 8, `released` takes 0, 8, 16, 24 and `facebook` 0, 10, 20, 31.
 
     Note:
-      The released code takes floor(num_frames / alpha) frames, which differs from the lateral
-      connections' ceil where alpha does not divide, and fails there.
+        The released code takes floor(num_frames / alpha) frames, which differs from the lateral
+        connections' ceil where alpha does not divide, and fails there.
     """
     if variant == "released":
         return np.arange(0, num_frames, alpha)
@@ -151,15 +152,15 @@ def slowfast(
     """Build SlowFast: SlowOnly, and a network of 1/8 of its channels that is temporal all along.
 
     Args:
-      settings: What every network takes.
-      depth: Of both pathways.
-      alpha: Fast frames to a slow frame: 8 for 4x16, 4 for 8x8.
-      lateral_kernel: Temporal kernel size of the lateral connections: 5 for 4x16, 7 for 8x8.
-      variant: See `SlowFast`.
-      conv: `conv3d`, or `sts` to compute the 3x1x1 convolutions of both pathways as STS (neither
-        the stems nor the lateral connections).
-      ratio: Option of `sts`.
-      static: Option of `sts`.
+        settings: What every network takes.
+        depth: Of both pathways.
+        alpha: Fast frames to a slow frame: 8 for 4x16, 4 for 8x8.
+        lateral_kernel: Temporal kernel size of the lateral connections: 5 for 4x16, 7 for 8x8.
+        variant: See `SlowFast`.
+        conv: `conv3d`, or `sts` to compute the 3x1x1 convolutions of both pathways as STS (neither
+            the stems nor the lateral connections).
+        ratio: Option of `sts`.
+        static: Option of `sts`.
     """
     depths = BOTTLENECK_DEPTHS[depth]
     temporal = Convolution(settings.temporal(3), sts=sts_option(conv, ratio, static))

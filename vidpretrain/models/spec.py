@@ -26,13 +26,13 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Option]]:
     """Split a spec into its name and its options.
 
     Args:
-      spec: Such as `csn50:conv=sts,ratio=1:2`.
+        spec: Such as `csn50:conv=sts,ratio=1:2`.
 
     Returns:
-      `("csn50", {"conv": "sts", "ratio": (1, 2)})`.
+        `("csn50", {"conv": "sts", "ratio": (1, 2)})`.
 
     Raises:
-      ValueError: The text is no spec, or gives an option twice.
+        ValueError: The text is no spec, or gives an option twice.
     """
     name, colon, text = spec.partition(":")
     if not _NAME.fullmatch(name) or (colon and not text):
@@ -65,12 +65,12 @@ def fit_option(option: str, value: Any, kind: Any) -> Any:
     Integers pass as floats, lists and single items as tuples.
 
     Args:
-      option: Name of the option, for the error.
-      value: As parsed from a spec or given by a config.
-      kind: A type: bool, int, float, str, Literal, tuple, or a union of these and None.
+        option: Name of the option, for the error.
+        value: As parsed from a spec or given by a config.
+        kind: A type: bool, int, float, str, Literal, tuple, or a union of these and None.
 
     Raises:
-      ValueError: The value does not fit; a wrong word gets the closest one allowed.
+        ValueError: The value does not fit; a wrong word gets the closest one allowed.
     """
     choices = _choices(kind)
     for choice in choices:

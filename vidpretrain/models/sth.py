@@ -45,24 +45,24 @@ class STHConv(nn.Module):
     `[1, KH, KW, 1, C - C / g]`, `temporal/kernel` `[3, 1, 1, 1, C / g]`.
 
     Attributes:
-      features: Output channels O.
-      kernel: Spatial kernel size.
-      groups: g = 1 / p, at least 2.
-      mode: `hybrid` (equation 2) or `merge`: every output takes its temporal kernels on group 0.
-      attention: Weigh the two parts by attentive integration (equation 3) instead of adding them.
-      strides: `(ST, SH, SW)`, carried by both parts.
-      channelwise: One input channel for each output channel.
-      dilation: Distance in frames between the taps of the temporal kernels.
-      dtype: Compute type; parameters are float32.
+        features: Output channels O.
+        kernel: Spatial kernel size.
+        groups: g = 1 / p, at least 2.
+        mode: `hybrid` (equation 2) or `merge`: every output takes its temporal kernels on group 0.
+        attention: Weigh the two parts by attentive integration (equation 3) instead of adding them.
+        strides: `(ST, SH, SW)`, carried by both parts.
+        channelwise: One input channel for each output channel.
+        dilation: Distance in frames between the taps of the temporal kernels.
+        dtype: Compute type; parameters are float32.
 
     References:
-      Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020,
-      equations 2 and 3, Figures 2 and 4.
+        Li et al., STH: Spatio-Temporal Hybrid Convolution for Efficient Action Recognition, 2020,
+        equations 2 and 3, Figures 2 and 4.
 
     Note:
-      No code was released. The paper says of its dilated variant only that rates 1, 2, 3 take
-      turns; ours dilates the temporal kernels, for the spatial ones carry an image network's
-      weights, which know no dilation. Channel-wise sites are not in the paper either.
+        No code was released. The paper says of its dilated variant only that rates 1, 2, 3 take
+        turns; ours dilates the temporal kernels, for the spatial ones carry an image network's
+        weights, which know no dilation. Channel-wise sites are not in the paper either.
     """
 
     features: int
@@ -80,7 +80,7 @@ class STHConv(nn.Module):
         """Map `[B, T, H, W, I]` to `[B, T', H', W', O]`.
 
         Raises:
-          ValueError: The channels do not split into the groups; the message names the layer.
+            ValueError: The channels do not split into the groups; the message names the layer.
         """
         del train
         x = x.astype(self.dtype)
@@ -171,16 +171,16 @@ class SpatioTemporalHybrid:
     """Builds `STHConv`, or the plain convolution for p = 0.
 
     Attributes:
-      p: Proportion of input channels with temporal kernels: 0 or 1/g for a whole g of at least 2.
-      mode: `hybrid` or `merge`.
-      attention: Weigh the temporal and spatial parts by attentive integration.
-      dilation: Temporal dilations, which take turns over the layers.
+        p: Proportion of input channels with temporal kernels: 0 or 1/g for a whole g of at least 2.
+        mode: `hybrid` or `merge`.
+        attention: Weigh the temporal and spatial parts by attentive integration.
+        dilation: Temporal dilations, which take turns over the layers.
 
     Raises:
-      ValueError: p is no such proportion, the mode does not exist, or a dilation is below 1.
+        ValueError: p is no such proportion, the mode does not exist, or a dilation is below 1.
 
     References:
-      Li et al., STH, 2020: Table 6 (mode), Table 7 (p), Table 8 (attention, dilation).
+        Li et al., STH, 2020: Table 6 (mode), Table 7 (p), Table 8 (attention, dilation).
     """
 
     p: float = 0.25

@@ -27,10 +27,10 @@ class VGGStage(nn.Module):
     """3x3 convolutions at one resolution. Submodules: `block0/conv`, `block1/conv`, ...
 
     Attributes:
-      stage: Stage number, from 1, which says width and depth.
-      replacements: Convolutions put in place of the network's own.
-      norm: Batch norm options.
-      dtype: Compute type.
+        stage: Stage number, from 1, which says width and depth.
+        replacements: Convolutions put in place of the network's own.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     stage: int
@@ -52,11 +52,11 @@ class VGGBlock(nn.Module):
     """One 3x3 convolution, so that paths are those of other networks. Submodule: `conv`.
 
     Attributes:
-      stage: Stage number, from 1.
-      block: Index in the stage, from 0.
-      replacements: Convolutions put in place of the network's own.
-      norm: Batch norm options.
-      dtype: Compute type.
+        stage: Stage number, from 1.
+        block: Index in the stage, from 0.
+        replacements: Convolutions put in place of the network's own.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     stage: int
@@ -78,18 +78,18 @@ class VGG16(nn.Module):
     Submodules: `stem`, `stage1` to `stage5`, `fc6`, `fc7`, `head`.
 
     Attributes:
-      replacements: Convolutions put in place of the network's own.
-      num_classes: Number of classes.
-      dropout: Before the second and the third linear layer.
-      remat: Stages whose activations are computed again in the backward pass.
-      norm: Batch norm options.
-      dtype: Compute type.
+        replacements: Convolutions put in place of the network's own.
+        num_classes: Number of classes.
+        dropout: Before the second and the third linear layer.
+        remat: Stages whose activations are computed again in the backward pass.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, Table 1.
+        Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, Table 1.
 
     Note:
-      Convolutions have no biases (torchvision's do), for the batch norms behind them have.
+        Convolutions have no biases (torchvision's do), for the batch norms behind them have.
     """
 
     replacements: tuple[Replacement, ...] = ()
@@ -125,11 +125,11 @@ def average_bins(x: jax.Array, *, bins: int) -> jax.Array:
     parts overlap, and repeat pixels where n is smaller.
 
     Args:
-      x: Clip `[B, T, H, W, C]`.
-      bins: Parts to a side.
+        x: Clip `[B, T, H, W, C]`.
+        bins: Parts to a side.
 
     Returns:
-      `[B, T, bins, bins, C]`.
+        `[B, T, bins, bins, C]`.
     """
     over_height, over_width = (bin_weights(size, bins) for size in x.shape[2:4])
     x = jnp.einsum("bthwc,ih->btiwc", x, over_height.astype(x.dtype))

@@ -54,11 +54,11 @@ class X3DBlock(ResidualBlock):
     Submodules: `conv1`, `conv2`, `se` (in even blocks), `conv3`, `shortcut` where shapes change.
 
     Attributes:
-      outputs: Output channels; `features` are the channels inside.
+        outputs: Output channels; `features` are the channels inside.
 
     References:
-      Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
-      Table 1 and section 3.
+        Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
+        Table 1 and section 3.
     """
 
     outputs: int = 24
@@ -79,13 +79,13 @@ class X3DStage(nn.Module):
     """Blocks at one resolution, the first of which strides by 2. Submodules: `block0`, ...
 
     Attributes:
-      depth: Number of blocks.
-      outputs: Output channels of each.
-      stage: Stage number, from 1.
-      replacements: As in `ResidualBlock`.
-      drop_path: Of each block.
-      norm: Batch norm options.
-      dtype: Compute type.
+        depth: Number of blocks.
+        outputs: Output channels of each.
+        stage: Stage number, from 1.
+        replacements: As in `ResidualBlock`.
+        drop_path: Of each block.
+        norm: Batch norm options.
+        dtype: Compute type.
     """
 
     depth: int
@@ -121,20 +121,20 @@ class X3D(nn.Module):
     Submodules: `stem`, `stage1` to `stage4`, `conv5`, `projection` (linear), `head`.
 
     Attributes:
-      depths: Blocks of each stage.
-      widths: Output channels of each stage; the stem has the first's.
-      stem_temporal: Temporal kernel size of the stem.
-      conv: Builder of the blocks' channel-wise convolutions.
-      projection_bias: Whether the linear layer before the classifier has a bias.
-      num_classes: Number of classes.
-      dropout: Before the classifier.
-      drop_path: Rate at the last block; it grows linearly from 0 at the first.
-      remat: Stages whose activations are computed again in the backward pass.
-      norm: Batch norm options.
-      dtype: Compute type.
+        depths: Blocks of each stage.
+        widths: Output channels of each stage; the stem has the first's.
+        stem_temporal: Temporal kernel size of the stem.
+        conv: Builder of the blocks' channel-wise convolutions.
+        projection_bias: Whether the linear layer before the classifier has a bias.
+        num_classes: Number of classes.
+        dropout: Before the classifier.
+        drop_path: Rate at the last block; it grows linearly from 0 at the first.
+        remat: Stages whose activations are computed again in the backward pass.
+        norm: Batch norm options.
+        dtype: Compute type.
 
     References:
-      Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020.
+        Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020.
     """
 
     depths: tuple[int, ...]
@@ -218,12 +218,12 @@ def x3d(
     for 16 x 312.
 
     Note:
-      The released image pre-training gives the linear layer before the classifier a bias, which
-      the video networks have not; `projection_bias=true` opens those files whole.
+        The released image pre-training gives the linear layer before the classifier a bias, which
+        the video networks have not; `projection_bias=true` opens those files whole.
 
     References:
-      Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
-      Table 1 (S and L: depth factors 2.2 and 5.0, bottleneck factor 2.25).
+        Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
+        Table 1 (S and L: depth factors 2.2 and 5.0, bottleneck factor 2.25).
     """
     return X3D(
         depths=tuple(math.ceil(depth_factor * depth) for depth in BASE_DEPTHS),
