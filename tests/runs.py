@@ -50,4 +50,15 @@ def state_bytes(stage):
 
 def losses(stage):
     """Return the loss of every step that is on record, by its number."""
-    return {r["step"]: r["train/loss"] for r in read_metrics(stage) if "train/loss" in r}
+    return _recorded(stage, "train/loss")
+
+
+def scores(stage):
+    """Return the test loss of every step that was tested, and which step is the best."""
+    return _recorded(stage, "test/loss"), folder.find_checkpoint(stage, "best").name
+
+
+def _recorded(stage, name):
+    records = [(r["step"], r[name]) for r in read_metrics(stage) if name in r]
+    assert len(records) == len(dict(records)), "no step is on record twice"
+    return dict(records)

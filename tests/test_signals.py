@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import losses, start, state_bytes
+from tests.runs import losses, scores, start, state_bytes
 from tests.windows import SIGNS, STEPS
 from vidpretrain.convert import folder
 from vidpretrain.train.interrupt import EXIT_INTERRUPTED
@@ -61,7 +61,14 @@ def environment(tmp_path_factory):
 
 def test_two_processes_save_the_same_step_when_one_is_signalled(tmp_path, environment):
     step, lost = interrupt(
-        tmp_path, "waiting", signal.SIGTERM, processes=2, whom=1, environment=environment
+        tmp_path,
+        "waiting",
+        signal.SIGTERM,
+        # Checkpoints that the clocks of two processes call for, too.
+        "--config.scratch.checkpoint.every_sec=0.05",
+        processes=2,
+        whom=1,
+        environment=environment,
     )
     assert (step, lost) == (6, 0), "the batch of step 7 is what was waited for"
 
@@ -73,9 +80,13 @@ def whole(tmp_path_factory, environment):
     def run(processes):
         workdir = tmp_path_factory.mktemp("whole")
         resume(workdir, processes, environment)
-        return state_bytes(workdir / "scratch"), losses(workdir / "scratch")
+        return outcome(workdir / "scratch")
 
     return {processes: run(processes) for processes in (1, 2)}
+
+
+def outcome(stage):
+    return state_bytes(stage), losses(stage), scores(stage)
 
 
 def resume(workdir, processes, environment):
@@ -115,4 +126,4 @@ def test_a_signal_in_any_window_saves_and_the_run_goes_on_to_the_same_bits(
     assert lost <= 1
     assert step < STEPS
     resume(tmp_path, processes, environment)
-    assert (state_bytes(tmp_path / "scratch"), losses(tmp_path / "scratch")) == whole[processes]
+    assert outcome(tmp_path / "scratch") == whole[processes]

@@ -152,6 +152,20 @@ def test_a_step_is_written_once(tmp_path):
     assert_same_bits(store.restore(make_state(0))[0], make_state(1))
 
 
+def test_a_step_tested_late_gets_its_metric(tmp_path):
+    store = CheckpointStore(tmp_path)
+    fill(store, [1, 2], metrics={1: 0.5})
+    card = store.restore(make_state(0))[1]
+    store.relabel(2, dataclasses.replace(card, metric=0.75))
+    store = CheckpointStore(tmp_path)
+    assert store.best() == 2
+    assert store.set_aside == []
+    state, card = store.restore(make_state(0))
+    assert (card.step, card.metric) == (2, 0.75)
+    assert_same_bits(state, make_state(2))
+    assert {p.name for p in (tmp_path / "2").iterdir()} == {"state", "card.json", "manifest.json"}
+
+
 def test_two_steps_remain_whatever_is_asked(tmp_path):
     with pytest.raises(ValueError, match="at least 2"):
         CheckpointStore(tmp_path, keep_last=1)
