@@ -125,6 +125,23 @@ def test_bfloat16_accumulates_in_float32(groups, features, taps, platform):
         np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.02 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.parametrize(("channels", "groups", "taps"), [(64, 8, (1, 3, 3)), (96, 24, (3, 1, 1))])
+def test_wide_groups_run_in_parts(channels, groups, taps):
+    x, kernel = operands((8, 16, 16), channels, 2 * channels, taps, groups)
+    x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+
+    def value_and_gradients(x, kernel):
+        y, pullback = jax.vjp(functools.partial(ops.conv3d, groups=groups), x, kernel)
+        return y, *pullback(y)
+
+    results = []
+    for platform in ("cpu", "tpu"):
+        with ops.compile_for(platform):
+            results.append(jax.jit(value_and_gradients)(x, kernel))
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_allclose(here, there, rtol=0, atol=2e-5 * float(jnp.abs(there).max()))
+
+
 def test_keeps_the_dtype_of_the_clip():
     x, kernel = operands((2, 4, 4), 3, 4, (1, 3, 3))
     y = ops.conv3d(jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.float32))
@@ -143,12 +160,13 @@ def test_one_frame_costs_what_an_image_costs():
 
 def test_formulations_for_two_platforms_do_not_mix():
     x, kernel = jnp.ones((1, 2, 4, 4, 4)), jnp.ones((3, 3, 3, 1, 4))
-    traced = jax.make_jaxpr(lambda x: ops.conv3d(x, kernel, groups=4))
-    cpu = str(traced(x))
+    traced = jax.jit(functools.partial(ops.conv3d, groups=4))
+    cpu = traced.lower(x, kernel).as_text()
     with ops.compile_for("tpu"):
-        tpu = str(jax.make_jaxpr(lambda x: ops.conv3d(x, kernel, groups=4))(x))
-    assert "feature_group_count=4" in tpu
-    assert "feature_group_count=4" not in cpu
+        tpu = traced.lower(x, kernel).as_text()
+    assert "feature_group_count = 4" in tpu
+    assert "feature_group_count = 4" not in cpu
+    assert traced.lower(x, kernel).as_text() == cpu
 
 
 @pytest.mark.parametrize(

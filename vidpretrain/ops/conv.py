@@ -50,7 +50,6 @@ def conv3d(
         padding=tuple(padding),
         groups=groups,
         dilation=tuple(dilation),
-        platform=target_platform(),
     )
 
 
@@ -105,7 +104,7 @@ def _check(
         )
 
 
-@jit_as("conv3d", static=("strides", "padding", "groups", "dilation", "platform"))
+@jit_as("conv3d", static=("strides", "padding", "groups", "dilation"))
 def _conv3d(
     x: Array,
     kernel: Array,
@@ -114,13 +113,12 @@ def _conv3d(
     padding: Triple,
     groups: int,
     dilation: Triple,
-    platform: str,
 ) -> Array:
     kernel, padding = _taps_that_see(x, kernel, padding, dilation)
-    if groups == x.shape[-1] == kernel.shape[-1] > 1 and platform != "tpu":
+    if groups == x.shape[-1] == kernel.shape[-1] > 1 and target_platform() != "tpu":
         window = Window(kernel.shape[:3], strides, padding, dilation)
         return channelwise_conv(x, kernel, window)
-    if platform == "cpu":
+    if target_platform() == "cpu":
         return cpu.convolve(x, kernel, strides, padding, groups, dilation)
     return _convolve(x, kernel, strides, padding, groups, dilation)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,12 @@ from vidpretrain.ops.windows import Triple, output_size
 
 Pair = tuple[int, int]
 
-# Groups are merged to block-diagonal kernels until they have this many input channels. That wastes
-# arithmetic on zeros, but each part is another convolution to compile, and narrow ones do not fill
-# the vector units: the first step of CT-Net-50 on 2 clips of 8 x 128 x 128 took 88, 39 and 29 s of
-# processor time with limits of 32, 128 and 512, the second 8.3, 4.4 and 4.2 s.
-MERGED_CHANNELS = 512
+# Groups are merged into as few dense convolutions with block-diagonal kernels as keep to so many
+# multiply-accumulates in all, but into no more, nor of fewer input channels, than these: zeros cost
+# arithmetic, every convolution costs compilation, and narrow ones are slow.
+MAX_MACS = 2**26
+MAX_PARTS = 4
+MIN_PART_CHANNELS = 32
 
 
 def convolve(
@@ -44,9 +46,15 @@ def _grouped(
     x: Array, kernel: Array, strides: Triple, padding: Triple, groups: int, dilation: Triple
 ) -> Array:
     """Convolve as a few dense convolutions whose kernels are block-diagonal."""
-    width, features = kernel.shape[3], kernel.shape[4]
-    most = max(1, MERGED_CHANNELS // width)
-    merged = max(n for n in range(1, most + 1) if groups % n == 0)
+    channels, width, features = x.shape[4], kernel.shape[3], kernel.shape[4]
+    size = output_size(x.shape[1:4], kernel.shape[:3], strides, padding, dilation)
+    macs = x.shape[0] * math.prod(size) * math.prod(kernel.shape[:3]) * channels * features
+    parts = 1
+    for number in range(2, MAX_PARTS + 1):
+        fits = groups % number == 0 and channels // number >= MIN_PART_CHANNELS
+        if fits and macs > parts * MAX_MACS:
+            parts = number
+    merged = groups // parts
     rows = jnp.arange(merged * width) // width
     columns = jnp.arange(features) // (features // groups) % merged
     kernel = jnp.where(
@@ -54,7 +62,6 @@ def _grouped(
         jnp.tile(kernel, (1, 1, 1, merged, 1)),
         0.0,
     )
-    parts = groups // merged
     if parts == 1:
         return _dense(x, kernel, strides, padding, dilation)
     return jnp.concatenate(

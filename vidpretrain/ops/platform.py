@@ -5,23 +5,21 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
-_compiling_for: contextvars.ContextVar[str | None] = contextvars.ContextVar(
-    "vidpretrain_compiling_for", default=None
-)
+# All caches of JAX are keyed by this context: what was traced for one platform is never taken for
+# another, not even inside a jitted function that does not know of it.
+_compiling_for = jax.make_user_context(default_value=None)
 
 
 def target_platform() -> str:
     """Return the platform that operations are formulated for: 'cpu', 'gpu' or 'tpu'.
 
-    It is JAX's default backend unless `compile_for` says otherwise. It is read when an operation
-    is traced and is part of the operation's cache key, so formulations never mix.
+    It is JAX's default backend unless `compile_for` says otherwise; operations ask when traced.
     """
-    return _compiling_for.get() or jax.default_backend()
+    return _compiling_for.value or jax.default_backend()
 
 
 @contextlib.contextmanager
@@ -39,11 +37,8 @@ def compile_for(platform: str) -> Iterator[None]:
     """
     if platform not in ("cpu", "gpu", "tpu"):
         raise ValueError(f"platform must be 'cpu', 'gpu' or 'tpu', got {platform!r}")
-    token = _compiling_for.set(platform)
-    try:
+    with _compiling_for(platform):
         yield
-    finally:
-        _compiling_for.reset(token)
 
 
 def jit_as(name: str, *, static: Sequence[str] = ()) -> Callable[[Callable], Callable]:

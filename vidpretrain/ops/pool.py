@@ -36,7 +36,6 @@ def max_pool(
     return _max_pool(
         x,
         window=Window(tuple(window), tuple(strides), tuple(padding)),
-        platform=target_platform(),
     )
 
 
@@ -87,9 +86,9 @@ def _check_window(x: Array, window: Triple, strides: Triple, padding: Triple) ->
         )
 
 
-@jit_as("max_pool", static=("window", "platform"))
-def _max_pool(x: Array, *, window: Window, platform: str) -> Array:
-    if platform == "cpu":
+@jit_as("max_pool", static=("window",))
+def _max_pool(x: Array, *, window: Window) -> Array:
+    if target_platform() == "cpu":
         return _max_of_views(x, window)
     return lax.reduce_window(
         x,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from vidpretrain.ops import conv
-from vidpretrain.ops.platform import jit_as, target_platform
+from vidpretrain.ops.platform import jit_as
 from vidpretrain.ops.pool import adaptive_avg_pool
 from vidpretrain.ops.windows import Triple
 
@@ -108,7 +108,6 @@ def sth_parts(
         merge=merge,
         strides=tuple(strides),
         dilation=tuple(dilation),
-        platform=target_platform(),
     )
 
 
@@ -147,7 +146,7 @@ def attentive_integration(
     return weighted + weights[1].astype(spatial.dtype) * spatial, weights[0]
 
 
-@jit_as("sth_conv", static=("groups", "merge", "strides", "dilation", "platform"))
+@jit_as("sth_conv", static=("groups", "merge", "strides", "dilation"))
 def _sth_conv(
     x: Array,
     spatial_kernel: Array,
@@ -157,9 +156,7 @@ def _sth_conv(
     merge: bool,
     strides: Triple,
     dilation: Triple,
-    platform: str,
 ) -> tuple[Array, Array]:
-    del platform
     width = x.shape[-1] // groups
     over_space, over_time = (1, *dilation[1:]), (dilation[0], 1, 1)
     if merge:

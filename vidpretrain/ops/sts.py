@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from vidpretrain.ops import conv
-from vidpretrain.ops.platform import jit_as, target_platform
+from vidpretrain.ops.platform import jit_as
 from vidpretrain.ops.windows import Triple
 
 Static = Literal["raster", "axis", "dilated"]
@@ -104,7 +104,6 @@ def sts_conv(
         strides=tuple(strides),
         split=split,
         static=static,
-        platform=target_platform(),
     )
 
 
@@ -139,11 +138,8 @@ def static_channels(features: int, ratio: tuple[int, int], parts: int) -> int:
     return min((2 * exact + total) // (2 * total) * parts, features // parts * parts)
 
 
-@jit_as("sts_conv", static=("strides", "split", "static", "platform"))
-def _sts_conv(
-    x: Array, kernel: Array, *, strides: Triple, split: int, static: Static, platform: str
-) -> Array:
-    del platform
+@jit_as("sts_conv", static=("strides", "split", "static"))
+def _sts_conv(x: Array, kernel: Array, *, strides: Triple, split: int, static: Static) -> Array:
     if kernel.shape[1] == 1:
         return _temporal(x, kernel, strides, split, static)
     return _channelwise(x, kernel, strides, split, static)
