@@ -63,7 +63,8 @@ def _training():
 
 
 def _waiting():
-    _slow_batches(lambda number: 15.0 if number == _LAST_STEP else 0.0)
+    # As if for ever: a reader that hangs keeps no process that was asked to end.
+    _slow_batches(lambda number: 600.0 if number == _LAST_STEP else 0.0)
 
 
 def _slow_batches(seconds_of):

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from vidpretrain import config as recipes
 from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption
@@ -124,5 +125,17 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
+def _exit(code: int) -> NoReturn:
+    """End the process, at once if its state is saved: a reader that hangs must not keep it."""
+    if code == EXIT_INTERRUPTED:
+        from vidpretrain import parallel
+
+        parallel.leave()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _exit(main())

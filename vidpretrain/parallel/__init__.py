@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices, meshes and hosts."""
 
-from vidpretrain.parallel.hosts import HEARTBEAT_SEC, JoinError, is_first_process, join
+from vidpretrain.parallel.hosts import HEARTBEAT_SEC, JoinError, is_first_process, join, leave
 from vidpretrain.parallel.mesh import (
     batch_sharding,
     make_mesh,
@@ -17,6 +17,7 @@ __all__ = [
     "batch_sharding",
     "is_first_process",
     "join",
+    "leave",
     "make_mesh",
     "process_slice",
     "put_batch",

@@ -77,6 +77,12 @@ def join(
         raise ConnectionError(f"the other processes cannot be reached: {error}") from error
 
 
+def leave() -> None:
+    """Wait until the others have come to their end, too; nothing if there are none."""
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()
+
+
 def is_first_process() -> bool:
     """Say whether this process writes what all of them share, and speaks for them."""
     return jax.process_index() == 0

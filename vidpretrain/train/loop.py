@@ -13,7 +13,7 @@ The order within one turn of the loop, at a state after `step` steps, matters:
 The last turn, at `step == total_steps`, ends after 2. So does the turn after a signal. Several
 processes must do both at the same step, and whether a signal or the clock calls for it is known to
 one of them alone: it tells the step, and the step tells all. A step that tells of a signal changes
-nothing, so a process that waits for data when it is signalled can take it with any batch.
+nothing, so a process that is signalled while it waits for data can take it with any batch.
 """
 
 from __future__ import annotations
