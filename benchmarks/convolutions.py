@@ -9,7 +9,7 @@ input is data, so it has no input gradient). The peer is one `lax.conv_general_d
 `feature_group_count`, or `lax.reduce_window`, differentiated by JAX. Peer and formulation take
 turns, so that a busy machine slows both. The floor is the longer of the forward pass's operations
 and bytes (input, kernel and output once) at the rates of a large matrix product and of a copy,
-measured at the start.
+taken at their best at the start.
 """
 
 from __future__ import annotations
@@ -128,8 +128,10 @@ def with_gradients(case: Case, run: Callable[..., Array]) -> Callable[..., objec
     return step
 
 
-def medians(functions: list[Callable[..., object]], operands: tuple, repeats: int) -> list[float]:
-    """Return the median milliseconds of each function, which take turns."""
+def milliseconds(
+    functions: list[Callable[..., object]], operands: tuple, repeats: int
+) -> list[list[float]]:
+    """Return what each run of each function took; the functions take turns."""
     compiled = [jax.jit(function) for function in functions]
     for function in compiled:
         jax.block_until_ready(function(*operands))
@@ -139,16 +141,15 @@ def medians(functions: list[Callable[..., object]], operands: tuple, repeats: in
             start = time.perf_counter()
             jax.block_until_ready(function(*operands))
             measured.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(measured) for measured in times]
+    return times
 
 
-def rates(repeats: int) -> tuple[float, float]:
-    """Return what the machine does: operations per second of a product, bytes of a copy."""
-    matrix = jnp.ones((2048, 2048))
-    vector = jnp.ones(2**24)
-    (product,) = medians([lambda a: a @ a], (matrix,), repeats)
-    (copy,) = medians([lambda a: a + 1], (vector,), repeats)
-    return 2 * 2048**3 / product * 1e3, 2 * vector.nbytes / copy * 1e3
+def rates() -> tuple[float, float]:
+    """Return what the machine does at best: operations per second of a product, bytes of a copy."""
+    matrix, vector = jnp.ones((2048, 2048)), jnp.ones(2**22)
+    (product,) = milliseconds([lambda a: a @ a], (matrix,), repeats=20)
+    (copy,) = milliseconds([lambda a: a + 1], (vector,), repeats=20)
+    return 2e3 * 2048**3 / min(product), 2e3 * vector.nbytes / min(copy)
 
 
 def row(case: Case, repeats: int, speed: float, bandwidth: float) -> str:
@@ -159,12 +160,12 @@ def row(case: Case, repeats: int, speed: float, bandwidth: float) -> str:
     kernel = jax.random.normal(keys[1], (*case.taps, inputs, max(case.features, 1)))
     y = jax.eval_shape(functools.partial(ours, case), x, kernel)
     cotangent = jax.random.normal(keys[2], y.shape)
-    forward = medians(
-        [functools.partial(peer, case), functools.partial(ours, case)], (x, kernel), repeats
-    )
-    both = medians(
-        [with_gradients(case, peer), with_gradients(case, ours)], (x, kernel, cotangent), repeats
-    )
+    runs = [functools.partial(peer, case), functools.partial(ours, case)]
+    forward = [statistics.median(times) for times in milliseconds(runs, (x, kernel), repeats)]
+    steps = [with_gradients(case, peer), with_gradients(case, ours)]
+    both = [
+        statistics.median(times) for times in milliseconds(steps, (x, kernel, cotangent), repeats)
+    ]
     flops = 2 * math.prod(y.shape) * math.prod(kernel.shape[:4]) if case.features else 0
     num_bytes = x.nbytes + 4 * math.prod(y.shape) + (kernel.nbytes if case.features else 0)
     floor = 1e3 * max(flops / speed, num_bytes / bandwidth)
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="runs per median")
     parser.add_argument("--only", default="", help="run the cases whose name contains this")
     arguments = parser.parse_args()
-    speed, bandwidth = rates(arguments.repeats)
+    speed, bandwidth = rates()
     device = jax.devices()[0]
     print(
         f"{device.platform} ({device.device_kind}), jax {jax.__version__}, float32: "

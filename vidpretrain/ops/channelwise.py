@@ -67,10 +67,10 @@ def _kernel_gradient(x: Array, cotangent: Array, window: Window) -> Array:
 
     def products(place: Array) -> Array:
         def product(start: Sizes) -> Array:
-            *position, channel = start
+            batch, *position, channel = start
             read = [n + shift for n, shift in zip(position, place, strict=True)]
             stop = [n + size for n, size in zip(start, shape, strict=True)]
-            block = lax.dynamic_slice(phases, (*read, channel), shape)
+            block = lax.dynamic_slice(phases, (batch, *read, channel), shape)
             return block * lax.slice(cotangent, start, stop)
 
         return functools.reduce(jnp.add, map(product, blocks))

@@ -74,16 +74,18 @@ class Window:
         """Return the phases of a zero-padded clip, and where each tap reads.
 
         Returns:
-            `[P * B, *extent, C]`, phase after phase, and for every tap the place (batch, time,
-            height, width) that the first output reads.
+            `[B, P * frames, height, width, C]`, phase after phase (the batch stays as it is, for it
+            may be spread over devices), and for every tap the place (time, height, width) that the
+            first output reads.
         """
         phases, extent = self._pad(x, 0.0), self._extent(x.shape[1:4])
         for axis, (stride, length) in enumerate(zip(self.strides, extent, strict=True), start=1):
             if stride > 1:
-                before, after = phases.shape[:axis], phases.shape[axis + 1 :]
-                grid = phases.reshape(*before, length, stride, *after)
-                phases = jnp.moveaxis(grid, axis + 1, 0).reshape(-1, *before[1:], length, *after)
-        return phases, dict(self._places(x.shape[0]))
+                shape = list(phases.shape)
+                grid = phases.reshape(*shape[:axis], length, stride, *shape[axis + 1 :])
+                shape[axis] = length
+                phases = jnp.moveaxis(grid, axis + 1, 1).reshape(shape[0], -1, *shape[2:])
+        return phases, dict(self._places(extent))
 
     def scatter(self, arrays: tuple[Array, ...], term: Callable[..., Array], size: Sizes) -> Array:
         """Add terms up at the positions that their taps read: the adjoint of `views`.
@@ -102,15 +104,16 @@ class Window:
         padded = [jnp.pad(array, around) for array in arrays]
         batch, *_, channels = arrays[0].shape
         sums: dict[int, Array] = {}
-        for tap, (first, *start) in self._places(batch):
-            low = [r - n for r, n in zip(reach, start, strict=True)]
+        for tap, (frame, *pixel) in self._places(extent):
+            first = frame - frame % extent[0]
+            low = [r - n for r, n in zip(reach, (frame - first, *pixel), strict=True)]
             high = [n + length for n, length in zip(low, extent, strict=True)]
             blocks = [lax.slice(a, (0, *low, 0), (batch, *high, channels)) for a in padded]
             value = term(tap, *blocks)
             sums[first] = sums[first] + value if first in sums else value
         nothing = jnp.zeros_like(next(iter(sums.values())))
         phases = jnp.concatenate(
-            [sums.get(i * batch, nothing) for i in range(math.prod(self.strides))]
+            [sums.get(i * extent[0], nothing) for i in range(math.prod(self.strides))], axis=1
         )
         crop = [
             (-p, n + p - q * s, 0)
@@ -139,21 +142,23 @@ class Window:
         """Return the size of each phase."""
         return tuple(n + r for n, r in zip(self.output_size(size), self._reach(), strict=True))
 
-    def _places(self, batch: int) -> Iterator[tuple[Sizes, Sizes]]:
+    def _places(self, extent: Sizes) -> Iterator[tuple[Sizes, Sizes]]:
         """Yield each tap with the place in the phases that the first output reads."""
         for tap in itertools.product(*map(range, self.taps)):
             read = [k * d for k, d in zip(tap, self.dilation, strict=True)]
+            time, row, column = (r // s for r, s in zip(read, self.strides, strict=True))
             phase = [r % s for r, s in zip(read, self.strides, strict=True)]
             number = (phase[2] * self.strides[1] + phase[1]) * self.strides[0] + phase[0]
-            yield tap, (number * batch, *(r // s for r, s in zip(read, self.strides, strict=True)))
+            yield tap, (number * extent[0] + time, row, column)
 
     def _join(self, phases: Array) -> Array:
         """Interleave the phases: the inverse of the split."""
         for axis in (3, 2, 1):
             stride = self.strides[axis - 1]
             if stride > 1:
-                _, *middle, channels = phases.shape
-                grid = jnp.moveaxis(phases.reshape(stride, -1, *middle, channels), 0, axis + 1)
-                middle[axis - 1] *= stride
-                phases = grid.reshape(-1, *middle, channels)
+                batch, _, *rest = phases.shape
+                grid = jnp.moveaxis(phases.reshape(batch, stride, -1, *rest), 1, axis + 1)
+                shape = list(grid.shape)
+                shape[axis : axis + 2] = [shape[axis] * stride]
+                phases = grid.reshape(shape)
         return phases
