@@ -154,11 +154,17 @@ def write_checkpoint(
     except Exception as error:  # orbax and TensorStore raise whatever they like
         raise CheckpointError(f"Cannot write the checkpoint {final}: {error}.") from error
     finally:
-        _discard(temporary)
+        discard(temporary)
 
 
-def _discard(folder: epath.Path) -> None:
-    """Remove a half-written folder; after an error threads of TensorStore may write on in it."""
+def discard(folder: epath.Path) -> None:
+    """Remove a folder, again and again for two seconds.
+
+    After an error, threads of TensorStore may go on writing into a half-written one.
+
+    Args:
+        folder: What to remove; nothing happens if it is absent.
+    """
     for _ in range(_DISCARD_TRIES):
         if not folder.exists():
             return

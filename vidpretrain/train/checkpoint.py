@@ -132,7 +132,7 @@ class CheckpointStore:
         try:
             if _is_first_process():
                 if temporary.exists():  # of a save of this step that failed
-                    temporary.rmtree()
+                    folder.discard(temporary)
                 temporary.mkdir(parents=True)
             _barrier(f"checkpoint_begin_{step}")
             tree.start_write(self._checkpointer, temporary / folder.STATE, state)
@@ -231,7 +231,7 @@ class CheckpointStore:
             self._path.mkdir(parents=True, exist_ok=True)
             for child in self._path.iterdir():
                 if re.fullmatch(r"\d+\.tmp", child.name):
-                    child.rmtree()
+                    folder.discard(child)
         except OSError as error:
             raise CheckpointError(
                 f"The folder of checkpoints {self._path} cannot be used: {error}."
@@ -297,7 +297,7 @@ class CheckpointStore:
             self._verified.discard(step)
             try:
                 (self._path / str(step)).rename(doomed)
-                doomed.rmtree()
+                folder.discard(doomed)
             except OSError as error:
                 _LOG.warning("Cannot remove the old step %d: %s.", step, error)
 
