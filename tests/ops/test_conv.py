@@ -39,6 +39,13 @@ CASES = {
     "channelwise_3x3x3": ((3, 5, 4), 6, 6, (3, 3, 3), {"groups": 6}),
     "channelwise_strided": ((4, 5, 6), 6, 6, (3, 3, 3), {"groups": 6, "strides": (2, 2, 2)}),
     "channelwise_dilated": ((3, 6, 7), 4, 4, (1, 3, 3), {"groups": 4, "dilation": (1, 2, 3)}),
+    "channelwise_strided_and_dilated": (
+        (2, 7, 8),
+        4,
+        4,
+        (1, 3, 3),
+        {"groups": 4, "strides": (1, 3, 2), "dilation": (1, 2, 1)},
+    ),
     "channelwise_5x1x1": ((4, 3, 2), 6, 6, (5, 1, 1), {"groups": 6}),
     "channelwise_multiplied": ((2, 4, 3), 3, 6, (1, 3, 3), {"groups": 3}),
     "channelwise_reduced": ((2, 4, 3), 6, 3, (3, 1, 1), {"groups": 3}),

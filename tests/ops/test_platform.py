@@ -34,7 +34,6 @@ def test_an_unknown_platform_is_an_error():
     ("name", "op"),
     [
         ("conv3d", lambda x: ops.conv3d(x, jnp.ones((3, 3, 3, 8, 4)))),
-        ("conv3d", lambda x: ops.ct_conv(x, jnp.ones((1, 3, 3, 4, 8)), (2, 4))),
         ("sts_conv", lambda x: ops.sts_conv(x, jnp.ones((3, 1, 1, 8, 4)))),
         (
             "sth_conv",

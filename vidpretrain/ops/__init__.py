@@ -16,7 +16,7 @@ network. Its first operand is the data; nothing inside it need be looked at:
 | `temporal_shift` | x | nothing |
 
 The multiply-accumulates of the first four are the elements of the *first result* times the sum,
-over the kernels, of `prod(kernel.shape[:-1])`. `ct_conv`, `attentive_integration` and
+over the kernels, of `prod(kernel.shape[:-1])`. `attentive_integration` and
 `batch_moments` are made of these and have no name of their own.
 
 Operations raise ValueError saying what was given and what would do; the layer that calls them adds
@@ -24,15 +24,14 @@ its own name.
 """
 
 from vidpretrain.ops.activation import relu, relu6, sigmoid, swish
-from vidpretrain.ops.conv import conv3d, default_padding, dense
-from vidpretrain.ops.ct import channel_dims, ct_conv, transpose_channels
+from vidpretrain.ops.conv import conv3d, dense
+from vidpretrain.ops.ct import channel_dims, transpose_channels
 from vidpretrain.ops.norm import batch_moments, batch_norm
 from vidpretrain.ops.platform import compile_for, target_platform
 from vidpretrain.ops.pool import adaptive_avg_pool, avg_pool, functional_avg_pool, max_pool
 from vidpretrain.ops.shift import temporal_shift
 from vidpretrain.ops.sth import attentive_integration, sth_conv, sth_parts
 from vidpretrain.ops.sts import Static, static_channels, sts_conv
-from vidpretrain.ops.windows import output_size
 
 __all__ = [
     "Static",
@@ -44,12 +43,9 @@ __all__ = [
     "channel_dims",
     "compile_for",
     "conv3d",
-    "ct_conv",
-    "default_padding",
     "dense",
     "functional_avg_pool",
     "max_pool",
-    "output_size",
     "relu",
     "relu6",
     "sigmoid",

@@ -41,7 +41,8 @@ def conv3d(
         ValueError: If the shapes do not fit together or no output position remains.
     """
     if padding is None:
-        padding = default_padding(kernel.shape, dilation)
+        t, h, w = (d * (k - 1) // 2 for k, d in zip(kernel.shape[:3], dilation, strict=True))
+        padding = (t, h, w)
     _check(x, kernel, strides, padding, groups, dilation)
     return _conv3d(
         x,
@@ -67,12 +68,6 @@ def dense(x: Array, kernel: Array) -> Array:
     return _dense(x, kernel.astype(x.dtype))
 
 
-def default_padding(kernel_shape: tuple[int, ...], dilation: Triple = (1, 1, 1)) -> Triple:
-    """Return the symmetric padding `dilation * (K - 1) // 2` of each axis."""
-    kt, kh, kw = (d * (k - 1) // 2 for k, d in zip(kernel_shape[:3], dilation, strict=True))
-    return kt, kh, kw
-
-
 def _check(
     x: Array, kernel: Array, strides: Triple, padding: Triple, groups: int, dilation: Triple
 ) -> None:
@@ -80,9 +75,9 @@ def _check(
         raise ValueError(f"a clip must be [B, T, H, W, C], got shape {list(x.shape)}")
     if kernel.ndim != 5:
         raise ValueError(f"a kernel must be [KT, KH, KW, I, O], got shape {list(kernel.shape)}")
-    for name, triple, least in (("strides", strides, 1), ("dilation", dilation, 1)):
-        if len(triple) != 3 or min(triple) < least:
-            raise ValueError(f"{name} must be three integers of at least {least}, got {triple}")
+    for name, triple in (("strides", strides), ("dilation", dilation)):
+        if len(triple) != 3 or min(triple) < 1:
+            raise ValueError(f"{name} must be three integers of at least 1, got {triple}")
     if len(padding) != 3 or min(padding) < 0:
         raise ValueError(f"padding must be three integers of at least 0, got {padding}")
     channels, features = x.shape[-1], kernel.shape[-1]
@@ -106,13 +101,7 @@ def _check(
 
 @jit_as("conv3d", static=("strides", "padding", "groups", "dilation"))
 def _conv3d(
-    x: Array,
-    kernel: Array,
-    *,
-    strides: Triple,
-    padding: Triple,
-    groups: int,
-    dilation: Triple,
+    x: Array, kernel: Array, *, strides: Triple, padding: Triple, groups: int, dilation: Triple
 ) -> Array:
     kernel, padding = _taps_that_see(x, kernel, padding, dilation)
     if groups == x.shape[-1] == kernel.shape[-1] > 1 and target_platform() != "tpu":

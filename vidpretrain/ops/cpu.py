@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense and grouped 3D convolutions in the forms that XLA's CPU backend is fast in.
 
-Its matrix products and 2D convolutions are near the machine's speed; its 3D convolutions are two to
-four times slower than sums of 2D ones, grouped ones have weight gradients of seconds, and so do
-temporal kernels under the general rule. Everything is in float32, for there is no faster format.
+Its matrix products and 2D convolutions are near the machine's speed. Its 3D convolutions are two to
+four times slower than sums of 2D ones, the weight gradients of its grouped ones up to a hundred
+times slower than their forward pass. Everything is in float32, for there is no faster format.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from vidpretrain.ops.windows import Triple, output_size
 
 Pair = tuple[int, int]
 
-# Groups are merged into as few dense convolutions with block-diagonal kernels as keep to so many
-# multiply-accumulates in all, but into no more, nor of fewer input channels, than these: zeros cost
-# arithmetic, every convolution costs compilation, and narrow ones are slow.
+# Groups are merged into dense convolutions whose kernels are block-diagonal. Their zeros cost
+# arithmetic, every convolution costs compilation, and narrow ones are slow. So there are as few of
+# them as need no more multiply-accumulates than MAX_MACS in all, within the other two limits.
 MAX_MACS = 2**26
 MAX_PARTS = 4
 MIN_PART_CHANNELS = 32
@@ -161,11 +161,7 @@ def _conv_line_backward(
     padded = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [(0, 0, 0), *around, (0, 0, 0)])
     height, width = x.shape[1:3]
     by_tap = [
-        padded[
-            :,
-            reach[0] - i * dilation[0] :,
-            reach[1] - j * dilation[1] :,
-        ][:, :height, :width]
+        padded[:, reach[0] - i * dilation[0] :, reach[1] - j * dilation[1] :][:, :height, :width]
         for i, j in itertools.product(range(kh), range(kw))
     ]
     products = _rows(x).T @ _rows(jnp.concatenate(by_tap, axis=-1))

@@ -1,6 +1,10 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Channel tensorization (CT): channels as a grid of sub-dimensions, mixed one at a time."""
+"""Channel tensorization (CT): channels as a grid of sub-dimensions, mixed one at a time.
+
+Channels along the last sub-dimension are neighbours, so mixing those is a convolution with as many
+groups as the other sub-dimensions have places; transposing brings the next sub-dimension there.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,6 @@ import math
 
 import jax.numpy as jnp
 from jax import Array
-
-from vidpretrain.ops import conv
-from vidpretrain.ops.windows import Triple
 
 
 def channel_dims(channels: int, num_dims: int) -> tuple[int, ...]:
@@ -66,30 +67,6 @@ def transpose_channels(x: Array, dims: tuple[int, ...]) -> Array:
     _check_dims(x.shape[-1], dims)
     grid = x.reshape(*x.shape[:-1], -1, dims[-1])
     return jnp.swapaxes(grid, -1, -2).reshape(x.shape)
-
-
-def ct_conv(
-    x: Array, kernel: Array, dims: tuple[int, ...], *, strides: Triple = (1, 1, 1)
-) -> Array:
-    """Convolve a clip while mixing channels along their last sub-dimension only.
-
-    Args:
-        x: Clip, `[B, T, H, W, C]`.
-        kernel: `[KT, KH, KW, dims[-1], O]`.
-        dims: Sub-dimensions, of product C.
-        strides: Strides over time, height and width.
-
-    Returns:
-        `[B, T', H', W', O]`, counted as a grouped convolution.
-
-    Raises:
-        ValueError: If the product of the sub-dimensions is not C, or the kernel does not fit.
-
-    References:
-        Li et al., CT-Net, ICLR 2021, section 3 ("tensor separable convolution").
-    """
-    _check_dims(x.shape[-1], dims)
-    return conv.conv3d(x, kernel, strides=strides, groups=math.prod(dims[:-1]))
 
 
 def _check_dims(channels: int, dims: tuple[int, ...]) -> None:

@@ -33,10 +33,7 @@ def max_pool(
         ValueError: If no window fits into the clip.
     """
     _check_window(x, window, strides, padding)
-    return _max_pool(
-        x,
-        window=Window(tuple(window), tuple(strides), tuple(padding)),
-    )
+    return _max_pool(x, window=Window(tuple(window), tuple(strides), tuple(padding)))
 
 
 def avg_pool(

@@ -72,7 +72,7 @@ def sts_conv(
         raise ValueError(f"static must be one of {get_args(Static)}, got {static!r}{hint}")
     kt, kh, kw, _, features = kernel.shape
     channels = x.shape[-1]
-    if kt == 1 or ratio == (0, 1):
+    if kt == 1 or (ratio[0] == 0 and ratio[1] > 0):
         return conv.conv3d(x, kernel, strides=strides, groups=groups)
     temporal = (kh, kw) == (1, 1) and groups == 1
     channelwise = (kt, kh, kw) == (3, 3, 3) and groups == channels == features
@@ -98,13 +98,7 @@ def sts_conv(
             f"they divide, got {height} x {width}; use static 'axis' for other sizes"
         )
     split = static_channels(features, ratio, parts=2 if temporal else 1)
-    return _sts_conv(
-        x,
-        kernel.astype(x.dtype),
-        strides=tuple(strides),
-        split=split,
-        static=static,
-    )
+    return _sts_conv(x, kernel.astype(x.dtype), strides=tuple(strides), split=split, static=static)
 
 
 def static_channels(features: int, ratio: tuple[int, int], parts: int) -> int:
