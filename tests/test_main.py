@@ -91,6 +91,7 @@ def test_another_configuration_is_refused(finished, capsys):
         ("--config.finetuned.optim.name=adam", "optim.name='adam'"),
         ("--config.finetuned.init.source=/nowhere", "/nowhere"),
         ("--config.finetuned.init.method=centre", "center"),
+        ("--config.finetuned.checkpoint.keep_every=10", "checkpoint.keep_every='10'"),
         ("--config.finetuned.model.num_classes=3", "40"),
     ],
 )
@@ -143,6 +144,14 @@ def test_workers_and_moving_averages_change_no_bit_and_resume(tmp_path):
     (tmp_path / "cut" / "scratch" / "result.json").unlink()
     assert run(tmp_path / "cut", recipe) == 0
     assert state_bytes(tmp_path / "whole" / "scratch") == state_bytes(tmp_path / "cut" / "scratch")
+
+
+def test_checkpoints_are_kept_as_the_recipe_says(tmp_path):
+    saves = {"every": "1 step", "keep": 2, "keep_every": "2 steps"}
+    fields = [f"--config.scratch.checkpoint.{field}={value}" for field, value in saves.items()]
+    assert run(tmp_path, f"{MICRO}:stages=scratch,steps=7", *fields) == 0
+    steps = {path.name for path in (tmp_path / "scratch" / "checkpoints").iterdir()}
+    assert steps == {"2", "4", "6", "7"}
 
 
 def test_help_teaches(capsys):

@@ -118,6 +118,7 @@ def base() -> ConfigDict:
     config.checkpoint.every = "1 epochs"
     config.checkpoint.every_sec = 600.0  # or after this time, whichever comes first; 0: off
     config.checkpoint.keep = 3  # last ones; the best is kept besides
+    config.checkpoint.keep_every = ""  # "10 epochs": and for ever the first in each 10; "": none
     config.checkpoint.verify = "hash"  # hash: all bytes; size: for huge remote stores
 
     config.log_every = "20 steps"

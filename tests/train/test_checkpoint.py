@@ -137,6 +137,12 @@ def test_retention_keeps_last_best_and_every_nth(tmp_path):
     assert store.best() == 3
 
 
+def test_retention_keeps_the_first_step_of_each_interval_where_none_is_a_multiple(tmp_path):
+    store = CheckpointStore(tmp_path, keep_last=2, keep_every_steps=10)
+    fill(store, range(3, 34, 3))
+    assert steps_on_disk(tmp_path) == {"12", "21", "30", "33"}
+
+
 def test_best_is_the_later_of_equals_and_none_without_metrics(tmp_path):
     store = CheckpointStore(tmp_path, keep_last=3)
     fill(store, [1, 2])

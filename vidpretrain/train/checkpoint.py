@@ -77,8 +77,8 @@ class CheckpointStore:
             path: the folder; made if missing.
             keep_last: how many of the newest steps to keep, at least 2: while one is being
                 replaced, two remain.
-            keep_every_steps: keep the steps divisible by this for ever; None for none. The best
-                step by metric is always kept.
+            keep_every_steps: keep for ever the first step saved at or after each multiple of this;
+                None for none. The best step by metric is always kept.
             level: how hard to verify; `size` for huge remote stores.
 
         Raises:
@@ -290,7 +290,8 @@ class CheckpointStore:
         sound = list(self._verified_steps())
         wanted = {*sound[: self._keep_last], folder.best_step(self._path, sound)}
         if self._keep_every_steps is not None:
-            wanted |= {step for step in sound if step % self._keep_every_steps == 0}
+            first = {step // self._keep_every_steps: step for step in sorted(sound, reverse=True)}
+            wanted |= {step for interval, step in first.items() if interval}
         for step in set(sound) - wanted:
             # Renamed first: a removal that is cut short must not leave half a step.
             doomed = self._path / f"{step}.tmp"

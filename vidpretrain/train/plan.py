@@ -47,6 +47,8 @@ class Plan:
         model: the network.
         budget: what a step costs.
         cadence: when to test, save and report.
+        keep_every_steps: of the checkpoints, the first of each so many steps is kept for ever; None
+            for none.
         schedule: learning rate as a function of the step.
         optimizer: uses it.
     """
@@ -61,6 +63,7 @@ class Plan:
     model: nn.Module
     budget: Budget
     cadence: Cadence
+    keep_every_steps: int | None
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
 
@@ -151,6 +154,7 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         model=models.make_model(**{**config["model"], "num_classes": num_classes}),
         budget=budget,
         cadence=cadence,
+        keep_every_steps=_keep_every_steps(config["checkpoint"], budget),
         schedule=schedule,
         optimizer=optim.make_optimizer(schedule=schedule, **config["optim"]),
     )
@@ -199,6 +203,12 @@ def _make_cadence(config: Mapping[str, Any], budget: Budget) -> Cadence:
         log=steps(config["log_every"], "log_every"),
         max_skipped=config["max_skipped"],
     )
+
+
+def _keep_every_steps(section: Mapping[str, Any], budget: Budget) -> int | None:
+    if not section["keep_every"]:
+        return None
+    return max(1, budget.steps(section["keep_every"], field="checkpoint.keep_every"))
 
 
 def _schedule_in_steps(section: Mapping[str, Any], budget: Budget) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
     store = CheckpointStore(
         folder / STEPS,
         keep_last=config["checkpoint"]["keep"],
+        keep_every_steps=plan.keep_every_steps,
         level=config["checkpoint"]["verify"],
     )
     state, card = _first_state(plan, key, checkpoint, folder, store)
