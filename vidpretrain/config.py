@@ -90,24 +90,40 @@ def base() -> ConfigDict:
     config.duration = "50 epochs"  # or steps, or images (clips x frames)
 
     config.schedule = ConfigDict()
-    config.schedule.kind = "cosine"  # cosine, linear or constant
+    config.schedule.kind = "cosine"  # cosine, linear, step or constant
     config.schedule.base_lr = 0.1  # per `base_batch` examples; scaled linearly
     config.schedule.base_batch = 64
     config.schedule.warmup = "5 epochs"  # linear, part of the duration
     config.schedule.warmup_lr = 0.0  # at step 0, not scaled
-    config.schedule.final_lr = 0.0  # at the end, not scaled
+    config.schedule.final_lr = 0.0  # at the end, not scaled; cosine and linear only
+    config.schedule.milestones = ()  # durations, ("30 epochs", ...), after which ...
+    config.schedule.decay_factor = 0.1  # ... the rate is multiplied by this; step only
+    config.schedule.per = "step"  # step: the rate changes with each; epoch: it is held over one
 
     config.optim = ConfigDict()
-    config.optim.name = "sgd"
-    config.optim.momentum = 0.9
-    config.optim.nesterov = False
+    config.optim.name = "sgd"  # sgd, lamb or adamw
+    config.optim.momentum = 0.9  # sgd only
+    config.optim.nesterov = False  # sgd only
+    config.optim.beta1 = 0.9  # of the gradient's moving average; lamb and adamw only
+    config.optim.beta2 = 0.999  # of its square's
+    config.optim.eps = 1e-6  # added to the square's root
     config.optim.weight_decay = 1e-4
     config.optim.decayed = "kernels"  # kernels: no norms, no biases; all: everything
     config.optim.clip_norm = 0.0  # of the whole gradient; 0: off
+    config.optim.lr_factors = ()  # (pattern, factor) by path, first match: (("*bias", 2.0), ...)
+    config.optim.frozen = ()  # patterns of parameters that stay, such as ("stem/*", "stage1/*")
+    config.optim.accumulate = 1  # parts of a batch that are computed one after the other
 
     config.loss = ConfigDict()
     config.loss.label_smoothing = 0.0  # in [0, 1)
-    config.ema_decay = 0.0  # of moving averages, which are then what is tested; 0: off
+
+    config.ema = ConfigDict()
+    config.ema.decay = 0.0  # of moving averages, which are then what is tested; 0: off
+    config.ema.warmup = False  # at step t the decay is at most (1 + t) / (10 + t)
+
+    config.norm = ConfigDict()
+    config.norm.precise_batches = 0  # whose mean statistics replace running ones in tests; 0: off
+
     config.max_skipped = 10  # steps in a row with a loss that is not finite, before an error
 
     config.test = ConfigDict()

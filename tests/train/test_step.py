@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from vidpretrain.train import losses, step
-from vidpretrain.train.state import create_state
+from vidpretrain.train.state import Averaging, create_state
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
 
@@ -52,7 +52,7 @@ def setup(ema=False, smoothing=0.1):
         mean=MEAN,
         std=STD,
         label_smoothing=smoothing,
-        ema_decay=0.75,
+        averaging=Averaging(0.75),
     )
     return state, jax.jit(function)
 

@@ -24,6 +24,8 @@ from vidpretrain.suggest import closest
 from vidpretrain.train import optim
 from vidpretrain.train.duration import Budget
 from vidpretrain.train.loop import Cadence
+from vidpretrain.train.paths import check_patterns
+from vidpretrain.train.state import Averaging
 
 _MOST_BAD = 20
 
@@ -51,6 +53,7 @@ class Plan:
             for none.
         schedule: learning rate as a function of the step.
         optimizer: uses it.
+        averaging: how moving averages follow.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Plan:
     keep_every_steps: int | None
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
+    averaging: Averaging
 
     @property
     def frames(self) -> int:
@@ -119,12 +123,11 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         ("test.batch_size", config["test"]["batch_size"]),
     ):
         parallel.process_slice(size, mesh, what=field)
-    for field, share in (
-        ("ema_decay", config["ema_decay"]),
-        ("loss.label_smoothing", config["loss"]["label_smoothing"]),
-    ):
-        if not 0 <= share < 1:
-            raise ValueError(f"{field}={share}; it must be at least 0 and less than 1")
+    if config["norm"]["precise_batches"] != 0:
+        raise ValueError("norm.precise_batches can only be 0")
+    smoothing = config["loss"]["label_smoothing"]
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"loss.label_smoothing={smoothing}; it must be at least 0 and less than 1")
     train_source = data.make_source(split="train", **config["source"])
     test_source = data.make_source(split="test", **config["source"])
     views = make_views(train_source, **config["views"])
@@ -140,9 +143,10 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         images_per_example=views.sampling.frames,
     )
     cadence = _make_cadence(config, budget)
-    schedule = optim.make_schedule(
-        **_schedule_in_steps(config["schedule"], budget), total_steps=cadence.total
-    )
+    schedule = _make_schedule(config["schedule"], budget, cadence.total)
+    optimizer = dict(config["optim"])
+    if optimizer.pop("accumulate") != 1:
+        raise ValueError("optim.accumulate can only be 1")
     plan = Plan(
         name=name,
         config=config,
@@ -156,7 +160,8 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         cadence=cadence,
         keep_every_steps=_keep_every_steps(config["checkpoint"], budget),
         schedule=schedule,
-        optimizer=optim.make_optimizer(schedule=schedule, **config["optim"]),
+        optimizer=optim.make_optimizer(schedule=schedule, **optimizer),
+        averaging=Averaging(**config["ema"]),
     )
     _check_clips(plan)
     return plan
@@ -174,7 +179,11 @@ def _check_clips(plan: Plan) -> None:
             f"pixels.mean and pixels.std have {channels} and {len(plan.config['pixels']['std'])} "
             f"values, but clips have {clip.shape[-1]} channels; give one value for each"
         )
-    jax.eval_shape(plan.init, jax.random.key(0))
+    params = jax.eval_shape(plan.init, jax.random.key(0))["params"]
+    section = plan.config["optim"]
+    check_patterns(section["frozen"], params, field="optim.frozen")
+    factors = section["lr_factors"]
+    check_patterns([pattern for pattern, _ in factors], params, field="optim.lr_factors")
 
 
 def _first_clip(plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -211,12 +220,30 @@ def _keep_every_steps(section: Mapping[str, Any], budget: Budget) -> int | None:
     return max(1, budget.steps(section["keep_every"], field="checkpoint.keep_every"))
 
 
-def _schedule_in_steps(section: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+def _make_schedule(section: Mapping[str, Any], budget: Budget, total_steps: int) -> optax.Schedule:
     """Bring the configuration's units to steps and rates: epochs, and lr per base batch."""
     fields = dict(section)
     base_batch = fields.pop("base_batch")
     if base_batch < 1:
         raise ValueError(f"schedule.base_batch={base_batch}; it must be at least 1")
-    peak_lr = fields.pop("base_lr") * budget.batch_size / base_batch
-    warmup_steps = budget.steps(fields.pop("warmup"), field="schedule.warmup")
-    return {**fields, "peak_lr": peak_lr, "warmup_steps": warmup_steps}
+    per = fields.pop("per")
+    if per not in ("step", "epoch"):
+        raise ValueError(f"schedule.per={per!r}; {closest(per, ('step', 'epoch'))}")
+    schedule = optim.make_schedule(
+        total_steps=total_steps,
+        peak_lr=fields.pop("base_lr") * budget.batch_size / base_batch,
+        warmup_steps=budget.steps(fields.pop("warmup"), field="schedule.warmup"),
+        milestone_steps=[
+            budget.steps(duration, field="schedule.milestones")
+            for duration in fields.pop("milestones")
+        ],
+        **fields,
+    )
+    if per == "step":
+        return schedule
+    return optim.hold_over_epochs(
+        schedule,
+        total_steps=total_steps,
+        batch_size=budget.batch_size,
+        num_examples=budget.num_examples,
+    )

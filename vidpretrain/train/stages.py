@@ -174,7 +174,8 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             plan.schedule,
             **pixels,
             **config["loss"],
-            ema_decay=config["ema_decay"],
+            averaging=plan.averaging,
+            frozen=config["optim"]["frozen"],
         ),
         in_shardings=(replicated, sharded, replicated),
         out_shardings=replicated,
@@ -238,11 +239,10 @@ def _first_state(
     plan: Plan, key: jax.Array, checkpoint: str, folder: Path, store: CheckpointStore
 ) -> tuple[TrainState, Card]:
     """Return where training starts: at the newest sound step, or with initial weights."""
-    ema = plan.config["ema_decay"] > 0
     replicated = parallel.replicated(plan.mesh)
 
     def create(variables: Any) -> TrainState:
-        return create_state(variables, plan.optimizer, ema=ema)
+        return create_state(variables, plan.optimizer, ema=bool(plan.averaging))
 
     if store.latest() is not None:
         shapes = jax.eval_shape(lambda: create(plan.init(key)))

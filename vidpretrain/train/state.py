@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -45,6 +46,45 @@ class TrainState:
     def eval_variables(self) -> dict[str, Any]:
         """The variables to test: the moving averages where they are kept."""
         return self.variables if self.ema is None else self.ema
+
+
+@dataclasses.dataclass(frozen=True)
+class Averaging:
+    """How exponential moving averages follow what is trained.
+
+    Attributes:
+        decay: share of the average that a step keeps, in [0, 1); 0 for no averages.
+        warmup: keep less at the start: `min(decay, (1 + t) / (10 + t))` at step t from 0, so that
+            early averages forget the initial weights.
+
+    References:
+        The rule of the warm-up is that of `tf.train.ExponentialMovingAverage`.
+    """
+
+    decay: float = 0.0
+    warmup: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"ema.decay={self.decay}; it must be at least 0 and less than 1")
+
+    def __bool__(self) -> bool:
+        return self.decay > 0
+
+    def decay_at(self, step: jax.Array) -> jax.typing.ArrayLike:
+        """Return the decay at a step, counted from 0."""
+        if not self.warmup:
+            return self.decay
+        step = step.astype(jnp.float32)
+        return jnp.minimum(self.decay, (1 + step) / (10 + step))
+
+    def update(self, average: Any, value: Any, step: jax.Array) -> Any:
+        """Return the averages after a step; what equals its average leaves it as it is."""
+        rate = 1.0 - self.decay_at(step)
+        return jax.tree.map(lambda old, new: old + rate * (new - old), average, value)
+
+
+NO_AVERAGING = Averaging()
 
 
 def create_state(

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from vidpretrain.train import losses
-from vidpretrain.train.state import TrainState
+from vidpretrain.train.paths import Patterns, frozen_norms, keep, stop_gradients
+from vidpretrain.train.state import NO_AVERAGING, Averaging, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Metrics]]
@@ -49,7 +50,8 @@ def make_train_step(
     mean: Sequence[float],
     std: Sequence[float],
     label_smoothing: float = 0.0,
-    ema_decay: float = 0.0,
+    averaging: Averaging = NO_AVERAGING,
+    frozen: Patterns = (),
 ) -> TrainStep:
     """Return the pure function `(state, batch, key) -> (state, metrics)`.
 
@@ -64,7 +66,9 @@ def make_train_step(
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
         label_smoothing: see `losses.cross_entropy`.
-        ema_decay: of the moving averages, in [0, 1); used when the state keeps them.
+        averaging: how the moving averages follow; used when the state keeps them.
+        frozen: patterns of parameters that stay as they are, bit by bit, their norms too
+            (`paths.frozen_norms`).
 
     Returns:
         The step. `batch` is a dict of `video`, `label`, `stop` and `save` (bool `[B]`, whether the
@@ -77,13 +81,15 @@ def make_train_step(
     def loss_fn(
         params: Any, batch_stats: Any, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        logits, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            normalise(batch["video"], mean, std),
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": key},
-        )
+        params = stop_gradients(params, frozen)
+        with frozen_norms(frozen):
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                normalise(batch["video"], mean, std),
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
         loss = losses.cross_entropy(logits, batch["label"], smoothing=label_smoothing)
         return loss.mean(), (logits, updated.get("batch_stats", {}))
 
@@ -97,12 +103,11 @@ def make_train_step(
         )
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = keep(state.params, optax.apply_updates(state.params, updates), frozen)
         ema = state.ema
         if ema is not None:
-            ema = optax.incremental_update(
-                {"params": params, "batch_stats": batch_stats}, ema, 1.0 - ema_decay
-            )
+            trained = {"params": params, "batch_stats": batch_stats}
+            ema = averaging.update(ema, trained, state.step)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         stop = jnp.any(batch["stop"])
         old = (state.params, state.batch_stats, state.opt_state, state.ema)
