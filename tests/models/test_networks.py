@@ -286,3 +286,50 @@ def test_frames_are_averaged_by_logits_in_image_networks():
     apply = jax.jit(model.apply)
     frames = [apply(variables, clips[:, t : t + 1]) for t in range(3)]
     np.testing.assert_allclose(apply(variables, clips), np.mean(frames, 0), rtol=1e-5, atol=1e-5)
+
+
+MINIATURE = "depths=1+1+1+2,width=32"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(f"{name}:conv=sts" for name in FAMILIES),
+        "resnet50",
+        "tsn50",
+        "tsm50",
+        "sth50:attention=true,dilation=1+2+3",
+        "sth50:conv=2plus1d_parallel",
+        "ct50:dims=3",
+        "ct50:blocks=1,conv=csn",
+    ],
+)
+def test_every_residual_network_comes_in_miniature(spec):
+    """Leaves of stages that exist in both have the same names; only their sizes differ."""
+    miniature = f"{spec}{',' if ':' in spec else ':'}{MINIATURE}"
+    full, small_ = (tree_paths(shapes_of(name, 5, 4, 32)) for name in (spec, miniature))
+    assert set(small_) < set(full)
+    assert sum(small_.values()) < sum(full.values())
+
+
+def tree_paths(shapes: Any) -> dict[str, int]:
+    return {
+        jax.tree_util.keystr(path): leaf.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("csn50:depths=1+1", r"depths=\(1, 1\): the network has 4 stages"),
+        ("csn50:depths=1+1+1+0", "at least one block a stage"),
+        ("slowfast50_4x16:width=4", "the fast pathway has 1/8 of it"),
+        ("sth_vgg16:width=8", "vgg16 has one size only"),
+        ("tsn_mobilenet_v2:depths=1+1+1+1", "mobilenet_v2 has one size only"),
+        ("x3d_s:width=0", "at least 1 channel"),
+    ],
+)
+def test_sizes_that_a_network_cannot_have(spec, message):
+    with pytest.raises(ValueError, match=message):
+        models.make_model(spec)

@@ -53,9 +53,12 @@ def _resnet(depth: int) -> Backbone:
     depths = resnet.BASIC_DEPTHS[depth] if basic else resnet.BOTTLENECK_DEPTHS[depth]
 
     def make(settings: Settings, replacements: tuple[Replacement, ...]) -> nn.Module:
+        width = settings.width_or(resnet.WIDTH)
         return resnet.ResNet(
             kind="basic" if basic else "bottleneck",
-            depths=depths,
+            depths=settings.depths_or(depths),
+            width=width,
+            stem=resnet.Stem(width),
             replacements=replacements,
             average="logits",
             **resnet.common_fields(settings),
@@ -67,6 +70,7 @@ def _resnet(depth: int) -> Backbone:
 
 
 def _mobilenet_v2(settings: Settings, replacements: tuple[Replacement, ...]) -> nn.Module:
+    _refuse_sizes("mobilenet_v2", settings)
     return mobilenet.MobileNetV2(replacements, **resnet.common_fields(settings))
 
 
@@ -80,12 +84,21 @@ def _inception_v3(settings: Settings, replacements: tuple[Replacement, ...]) -> 
 
 
 def _fields_without_drop_path(name: str, settings: Settings, epsilon: float) -> dict[str, Any]:
+    _refuse_sizes(name, settings)
     fields = resnet.common_fields(settings, epsilon)
     if fields.pop("drop_path"):
         raise ValueError(
             f"drop_path={settings.drop_path}: {name} has no residual branches to drop; set it to 0"
         )
     return fields
+
+
+def _refuse_sizes(name: str, settings: Settings) -> None:
+    if settings.depths is not None or settings.width is not None:
+        raise ValueError(
+            f"depths={settings.depths}, width={settings.width}: {name} has one size only; leave "
+            "them out"
+        )
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -135,7 +148,7 @@ def tsm(settings: Settings, *, backbone: str, fraction: float = 1 / 8) -> nn.Mod
         Lin et al., TSM: Temporal Shift Module for Efficient Video Understanding, ICCV 2019.
     """
     network = BACKBONES[backbone]
-    blocks = layers.select_blocks(network.depths, network.residual)
+    blocks = layers.select_blocks(settings.depths_or(network.depths), network.residual)
     return _plug(settings, network, TemporalShift(fraction), network.first, blocks)
 
 
@@ -175,7 +188,7 @@ def sth(
         "2plus1d_parallel": Separable("parallel"),
     }
     network = BACKBONES[backbone]
-    blocks = layers.select_blocks(network.depths)
+    blocks = layers.select_blocks(settings.depths_or(network.depths))
     return _plug(settings, network, builders[conv], network.spatial, blocks)
 
 
@@ -241,11 +254,12 @@ def ct(
     }
     network = BACKBONES[backbone]
     where, last_stages, most = CT_BLOCKS[blocks]
-    stages = range(1, len(network.depths) + 1)[-last_stages:]
+    depths = settings.depths_or(network.depths)
+    stages = range(1, len(depths) + 1)[-last_stages:]
     chosen = tuple(
         block
         for stage in stages
-        for block in layers.select_blocks(network.depths, where, (stage,))[: most or None]
+        for block in layers.select_blocks(depths, where, (stage,))[: most or None]
     )
     return _plug(settings, network, builders[conv], network.square, chosen)
 

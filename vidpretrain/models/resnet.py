@@ -28,6 +28,8 @@ PLAIN = Convolution()
 # Blocks of each stage, by depth (He et al. 2016, Table 1).
 BASIC_DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 BOTTLENECK_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# Channels of the stem and of the first stage's 3x3 convolutions.
+WIDTH = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Stem:
         pool: Whether the max pool follows.
     """
 
-    features: int = 64
+    features: int = WIDTH
     kernel: tuple[int, int] = (7, 7)
     strides: Triple = (1, 2, 2)
     conv: ConvBuilder = PLAIN
@@ -219,7 +221,7 @@ class Trunk(nn.Module):
 
     kind: str = "bottleneck"
     depths: tuple[int, ...] = BOTTLENECK_DEPTHS[50]
-    width: int = 64
+    width: int = WIDTH
     stem: Stem = Stem()
     replacements: tuple[Replacement, ...] = ()
     temporal_strides: tuple[int, ...] = (1, 1, 1, 1)
@@ -314,11 +316,14 @@ def slowonly(
         Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019, Table 1 (slow
         pathway). ResNet50-3x1x1 of STS, Table 5.
     """
-    depths = BOTTLENECK_DEPTHS[depth]
+    depths = settings.depths_or(BOTTLENECK_DEPTHS[depth])
     temporal = Convolution(settings.temporal(3), sts=sts_option(conv, ratio, static))
     blocks = layers.select_blocks(depths, stages=(3, 4))
+    width = settings.width_or(WIDTH)
     return ResNet(
         depths=depths,
+        width=width,
+        stem=Stem(width),
         replacements=(Replacement(temporal, ("conv1",), blocks),),
         **common_fields(settings),
     )
@@ -347,14 +352,16 @@ def csn(
         Tran et al., Video Classification with Channel-Separated Convolutional Networks, ICCV 2019,
         section 3.3. ResNet50-3x3x3 of STS, Table 5.
     """
-    depths = BOTTLENECK_DEPTHS[depth]
+    depths = settings.depths_or(BOTTLENECK_DEPTHS[depth])
+    width = settings.width_or(WIDTH)
     channelwise = Convolution(
         settings.temporal(3), channelwise=True, sts=sts_option(conv, ratio, static)
     )
     builder = channelwise if mode == "ir" else layers.PointwiseFirst(channelwise)
     return ResNet(
         depths=depths,
-        stem=Stem(conv=Convolution(settings.temporal(3))),
+        width=width,
+        stem=Stem(width, conv=Convolution(settings.temporal(3))),
         replacements=(Replacement(builder, ("conv2",), layers.select_blocks(depths)),),
         temporal_strides=temporal_strides,
         **common_fields(settings, epsilon=1e-3),
@@ -381,13 +388,15 @@ def r2plus1d(
         Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
         section 3.5 and Table 1.
     """
-    depths = BASIC_DEPTHS[depth]
+    depths = settings.depths_or(BASIC_DEPTHS[depth])
+    width = settings.width_or(WIDTH)
     factorized = layers.FactorizedConvolution(settings.temporal(3), sts_option(conv, ratio, static))
     positions = ("conv1", "conv2", "shortcut")
     return ResNet(
         kind="basic",
         depths=depths,
-        stem=Stem(conv=factorized),
+        width=width,
+        stem=Stem(width, conv=factorized),
         replacements=(Replacement(factorized, positions, layers.select_blocks(depths)),),
         temporal_strides=temporal_strides,
         **common_fields(settings, epsilon=1e-3),
@@ -401,9 +410,12 @@ def image_resnet(settings: Settings, *, depth: int = 50) -> ResNet:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1.
     """
     basic = depth in BASIC_DEPTHS
+    width = settings.width_or(WIDTH)
     return ResNet(
         kind="basic" if basic else "bottleneck",
-        depths=BASIC_DEPTHS[depth] if basic else BOTTLENECK_DEPTHS[depth],
+        depths=settings.depths_or(BASIC_DEPTHS[depth] if basic else BOTTLENECK_DEPTHS[depth]),
+        width=width,
+        stem=Stem(width),
         average="logits",
         **common_fields(settings, default_dropout=0.0),
     )
@@ -413,8 +425,6 @@ def resnet(
     settings: Settings,
     *,
     block: Literal["basic", "bottleneck"] = "bottleneck",
-    depths: tuple[int, ...] = (1, 1, 1, 1),
-    width: int = 16,
     kernel: Literal["1x1x1", "3x1x1", "3x3x3", "2plus1d"] = "3x1x1",
     temporal_stages: tuple[int, ...] | None = None,
     temporal_strides: tuple[int, ...] | None = None,
@@ -426,13 +436,11 @@ def resnet(
     ratio: tuple[int, int] | None = None,
     static: ops.Static | None = None,
 ) -> ResNet:
-    """Build a residual network of any size.
+    """Build a residual network of any size, and of any number of stages.
 
     Args:
-        settings: What every network takes.
+        settings: What every network takes; `depths` is 1+1+1+1 and `width` 16 where not set.
         block: Kind of block.
-        depths: Blocks of each stage.
-        width: Channels of the stem and of the first stage's 3x3 convolutions.
         kernel: What makes it a video network: nothing (`1x1x1`), a `3x1x1` in place of a
             bottleneck's first 1x1 (SlowOnly), a channel-wise `3x3x3` in place of its 3x3 (CSN), or
             `2plus1d` in place of every 3x3 and shortcut (R(2+1)D).
@@ -449,6 +457,7 @@ def resnet(
     Raises:
         ValueError: The kernel does not fit the block, or numbers per stage do not fit `depths`.
     """
+    depths, width = settings.depths or (1, 1, 1, 1), settings.width_or(16)
     strides = (1,) * len(depths) if temporal_strides is None else temporal_strides
     if len(strides) != len(depths):
         raise ValueError(

@@ -27,6 +27,9 @@ class Settings:
         norm_momentum: See `layers.Norm`.
         norm_group: See `layers.Norm.group_size`.
         norm_frozen: See `layers.Norm`.
+        depths: Blocks of each stage; None is the network's own. Residual networks only.
+        width: Channels of the first stage, which the others grow with; None is the network's own.
+            Residual networks only.
     """
 
     num_classes: int = 400
@@ -38,6 +41,8 @@ class Settings:
     norm_momentum: float = 0.9
     norm_group: int | None = None
     norm_frozen: bool = False
+    depths: tuple[int, ...] | None = None
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
@@ -48,6 +53,10 @@ class Settings:
                 raise ValueError(f"{name} must be in [0, 1), got {rate}")
         if self.norm_group is not None and self.norm_group < 1:
             raise ValueError(f"norm_group must be at least 1 clip, got {self.norm_group}")
+        if self.depths is not None and not all(depth >= 1 for depth in (self.depths or (0,))):
+            raise ValueError(f"depths must be at least one block a stage, got {self.depths}")
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width must be at least 1 channel, got {self.width}")
         if not 0.0 <= self.norm_momentum <= 1.0:
             raise ValueError(f"norm_momentum must be in [0, 1], got {self.norm_momentum}")
 
@@ -62,6 +71,25 @@ class Settings:
     def dropout_or(self, default: float) -> float:
         """Return the dropout set, or the network's own."""
         return default if self.dropout is None else self.dropout
+
+    def depths_or(self, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the depths set, or the network's own.
+
+        Raises:
+            ValueError: They are not those of as many stages.
+        """
+        if self.depths is None:
+            return default
+        if len(self.depths) != len(default):
+            raise ValueError(
+                f"depths={self.depths}: the network has {len(default)} stages; give the blocks of "
+                f"each, such as depths={'+'.join('1' * len(default))}"
+            )
+        return self.depths
+
+    def width_or(self, default: int) -> int:
+        """Return the width set, or the network's own."""
+        return default if self.width is None else self.width
 
 
 def sts_option(

@@ -16,10 +16,13 @@ import numpy as np
 from vidpretrain import ops
 from vidpretrain.models import layers
 from vidpretrain.models.layers import Conv, Convolution, Norm, Replacement
-from vidpretrain.models.resnet import BOTTLENECK_DEPTHS, Stem, Trunk
+from vidpretrain.models.resnet import BOTTLENECK_DEPTHS, WIDTH, Stem, Trunk
 from vidpretrain.models.settings import ConvKind, Settings, sts_option
 
 Variant = Literal["released", "facebook"]
+
+# Channels of the slow pathway to one of the fast.
+FAST_SHARE = 8
 
 
 class Lateral(nn.Module):
@@ -162,7 +165,12 @@ def slowfast(
         ratio: Option of `sts`.
         static: Option of `sts`.
     """
-    depths = BOTTLENECK_DEPTHS[depth]
+    depths = settings.depths_or(BOTTLENECK_DEPTHS[depth])
+    width = settings.width_or(WIDTH)
+    if width < FAST_SHARE:
+        raise ValueError(
+            f"width={width}: the fast pathway has 1/{FAST_SHARE} of it; give at least {FAST_SHARE}"
+        )
     temporal = Convolution(settings.temporal(3), sts=sts_option(conv, ratio, static))
 
     def pathway(name: str, width: int, stem_temporal: int, stages: tuple[int, ...]) -> Trunk:
@@ -180,8 +188,8 @@ def slowfast(
         )
 
     return SlowFast(
-        slow=pathway("slow", 64, 1, (3, 4)),
-        fast=pathway("fast", 8, 5, (1, 2, 3, 4)),
+        slow=pathway("slow", width, 1, (3, 4)),
+        fast=pathway("fast", width // FAST_SHARE, 5, (1, 2, 3, 4)),
         alpha=alpha,
         lateral_kernel=settings.temporal(lateral_kernel),
         variant=variant,

@@ -225,8 +225,10 @@ def x3d(
         Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020,
         Table 1 (S and L: depth factors 2.2 and 5.0, bottleneck factor 2.25).
     """
+    own_depths = tuple(math.ceil(depth_factor * depth) for depth in BASE_DEPTHS)
     return X3D(
-        depths=tuple(math.ceil(depth_factor * depth) for depth in BASE_DEPTHS),
+        depths=settings.depths_or(own_depths),
+        widths=tuple(settings.width_or(WIDTHS[0]) * times // WIDTHS[0] for times in WIDTHS),
         stem_temporal=settings.temporal(5),
         conv=Convolution(
             settings.temporal(3), channelwise=True, sts=sts_option(conv, ratio, static)
