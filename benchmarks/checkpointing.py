@@ -39,7 +39,14 @@ def measure_saves(steps: int, rounds: int) -> tuple[list[tuple[float, float]], i
     state = create(jax.random.key(0))
     pixels = {name: tuple(values) for name, values in config["pixels"].items()}
     train_step = jax.jit(
-        step.make_train_step(plan.model, plan.optimizer, plan.schedule, **pixels, **config["loss"]),
+        step.make_train_step(
+            plan.model,
+            plan.optimizer,
+            plan.schedule,
+            **pixels,
+            augment=plan.augment,
+            loss=plan.loss,
+        ),
         donate_argnums=0,
     )
     rows = config["batch_size"]

@@ -114,7 +114,21 @@ def base() -> ConfigDict:
     config.optim.frozen = ()  # patterns of parameters that stay, such as ("stem/*", "stage1/*")
     config.optim.accumulate = 1  # parts of a batch that are computed one after the other
 
+    config.mix = ConfigDict()  # mixtures of clips and their labels, on the device
+    config.mix.mixup = 0.0  # alpha: the share is drawn from Beta(alpha, alpha); 0: off
+    config.mix.cutmix = 0.0  # alpha: the same, of a box's area; 0: off
+    config.mix.prob = 1.0  # of mixing at all
+    config.mix.switch_prob = 0.5  # of cutmix, where mixup is on too
+    config.mix.per = "batch"  # batch: one draw for all clips of a step; clip: each its own
+
+    config.erase = ConfigDict()  # random erasing: a box through all frames, on the device
+    config.erase.prob = 0.0  # of a clip; 0: off
+    config.erase.area = (0.02, 0.33)  # least and greatest share of the frame
+    config.erase.aspect = (0.3, 3.3)  # least and greatest height over width
+    config.erase.fill = "mean"  # mean of the pixels, or noise
+
     config.loss = ConfigDict()
+    config.loss.kind = "cross_entropy"  # or binary: a sigmoid for each class
     config.loss.label_smoothing = 0.0  # in [0, 1)
 
     config.ema = ConfigDict()

@@ -24,6 +24,8 @@ from vidpretrain.suggest import closest
 from vidpretrain.train import optim
 from vidpretrain.train.duration import Budget
 from vidpretrain.train.loop import Cadence
+from vidpretrain.train.losses import Loss
+from vidpretrain.train.mixing import Augment, Erase, Mix
 from vidpretrain.train.paths import check_patterns
 from vidpretrain.train.state import Averaging
 
@@ -54,6 +56,8 @@ class Plan:
         schedule: learning rate as a function of the step.
         optimizer: uses it.
         averaging: how moving averages follow.
+        augment: what happens to training clips on the device.
+        loss: what training makes small.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Plan:
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
     averaging: Averaging
+    augment: Augment
+    loss: Loss
 
     @property
     def frames(self) -> int:
@@ -125,9 +131,6 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         parallel.process_slice(size, mesh, what=field)
     if config["norm"]["precise_batches"] != 0:
         raise ValueError("norm.precise_batches can only be 0")
-    smoothing = config["loss"]["label_smoothing"]
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"loss.label_smoothing={smoothing}; it must be at least 0 and less than 1")
     train_source = data.make_source(split="train", **config["source"])
     test_source = data.make_source(split="test", **config["source"])
     views = make_views(train_source, **config["views"])
@@ -162,9 +165,21 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         schedule=schedule,
         optimizer=optim.make_optimizer(schedule=schedule, **optimizer),
         averaging=Averaging(**config["ema"]),
+        augment=_make_augment(config, num_classes),
+        loss=Loss(**config["loss"]),
     )
     _check_clips(plan)
     return plan
+
+
+def _make_augment(config: Mapping[str, Any], num_classes: int) -> Augment:
+    mix, repeats = Mix(**config["mix"]), config["views"]["repeats"]
+    if mix.is_on and config["batch_size"] < 2 * repeats:
+        raise ValueError(
+            f"batch_size={config['batch_size']} with views.repeats={repeats}: mixup and cutmix "
+            f"need two examples in a batch; give at least {2 * repeats}"
+        )
+    return Augment(num_classes, mix, Erase(**config["erase"]))
 
 
 def _check_clips(plan: Plan) -> None:

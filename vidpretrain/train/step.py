@@ -14,12 +14,17 @@ import jax.numpy as jnp
 import optax
 
 from vidpretrain.train import losses
+from vidpretrain.train.losses import Loss
+from vidpretrain.train.mixing import Augment
 from vidpretrain.train.paths import Patterns, frozen_norms, keep, stop_gradients
 from vidpretrain.train.state import NO_AVERAGING, Averaging, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Metrics]]
 EvalStep = Callable[[Any, dict[str, jax.Array]], Metrics]
+
+# Streams of a step's randomness, all derived from its key.
+_DROPOUT_STREAM, _AUGMENT_STREAM = 0, 1
 
 
 def normalise(
@@ -49,7 +54,8 @@ def make_train_step(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    label_smoothing: float = 0.0,
+    augment: Augment,
+    loss: Loss,
     averaging: Averaging = NO_AVERAGING,
     frozen: Patterns = (),
 ) -> TrainStep:
@@ -65,7 +71,8 @@ def make_train_step(
         schedule: the optimizer's learning rate, for the metrics.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
-        label_smoothing: see `losses.cross_entropy`.
+        augment: erases and mixes normalised clips, and makes targets of labels.
+        loss: of logits and targets.
         averaging: how the moving averages follow; used when the state keeps them.
         frozen: patterns of parameters that stay as they are, bit by bit, their norms too
             (`paths.frozen_norms`).
@@ -74,32 +81,41 @@ def make_train_step(
         The step. `batch` is a dict of `video`, `label`, `stop` and `save` (bool `[B]`, whether the
         process that fed the row was asked to end, or finds a checkpoint due); `key` is the run's
         JAX key, from which the step derives its own. Metrics are scalars: `loss`, `top1` (both of
-        this batch), `grad_norm` (before clipping), `lr`, `skipped` (in a row), and the booleans
-        `stop` and `save`, whether anyone was asked, or finds one due.
+        this batch; the class of a mixed clip is the heavier one), `grad_norm` (before clipping),
+        `lr`, `skipped` (in a row), and the booleans `stop` and `save`, whether anyone was asked,
+        or finds one due.
     """
 
     def loss_fn(
-        params: Any, batch_stats: Any, batch: dict[str, jax.Array], key: jax.Array
+        params: Any, batch_stats: Any, clips: jax.Array, target: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         params = stop_gradients(params, frozen)
         with frozen_norms(frozen):
             logits, updated = model.apply(
                 {"params": params, "batch_stats": batch_stats},
-                normalise(batch["video"], mean, std),
+                clips,
                 train=True,
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-        loss = losses.cross_entropy(logits, batch["label"], smoothing=label_smoothing)
-        return loss.mean(), (logits, updated.get("batch_stats", {}))
+        return loss(logits, target).mean(), (logits, updated.get("batch_stats", {}))
 
     def step(
         state: TrainState, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        dropout_key = jax.random.fold_in(key, state.step)
+        key = jax.random.fold_in(key, state.step)
+        clips, target = augment(
+            jax.random.fold_in(key, _AUGMENT_STREAM),
+            normalise(batch["video"], mean, std),
+            batch["label"],
+        )
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (logits, batch_stats)), grads = grad_fn(
-            state.params, state.batch_stats, batch, dropout_key
+        (mean_loss, (logits, batch_stats)), grads = grad_fn(
+            state.params,
+            state.batch_stats,
+            clips,
+            target,
+            jax.random.fold_in(key, _DROPOUT_STREAM),
         )
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -108,7 +124,7 @@ def make_train_step(
         if ema is not None:
             trained = {"params": params, "batch_stats": batch_stats}
             ema = averaging.update(ema, trained, state.step)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
         stop = jnp.any(batch["stop"])
         old = (state.params, state.batch_stats, state.opt_state, state.ema)
         params, batch_stats, opt_state, ema = jax.tree.map(
@@ -118,8 +134,8 @@ def make_train_step(
         )
         skipped = jnp.where(finite, 0, state.skipped + 1)
         metrics = {
-            "loss": loss,
-            "top1": jnp.mean(jnp.argmax(logits, -1) == batch["label"]),
+            "loss": mean_loss,
+            "top1": jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(target, -1)),
             "grad_norm": grad_norm,
             "lr": jnp.asarray(schedule(state.step), jnp.float32),
             "skipped": skipped.astype(jnp.float32),
@@ -149,16 +165,18 @@ def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[flo
         std: per channel, of pixels in [0, 1].
 
     Returns:
-        The step; its result is a dict of `probs` float32 `[B, classes]`, `loss` float32 `[B]` and
-        `stop`, a boolean scalar as in `make_train_step`.
+        The step; its result is a dict of `probs` float32 `[B, classes]`, `loss` float32 `[B]` (the
+        plain cross-entropy, whatever was trained with) and `stop`, a boolean scalar as in
+        `make_train_step`.
     """
 
     def step(variables: Any, batch: dict[str, jax.Array]) -> Metrics:
         clips = normalise(batch["video"], mean, std)
         logits = cast(jax.Array, model.apply(variables, clips, train=False))
+        target = jax.nn.one_hot(batch["label"], logits.shape[-1])
         return {
             "probs": jax.nn.softmax(logits.astype(jnp.float32)),
-            "loss": losses.cross_entropy(logits, batch["label"]),
+            "loss": losses.cross_entropy(logits, target),
             "stop": jnp.any(batch["stop"]),
         }
 
