@@ -13,7 +13,7 @@ from tests import micro
 from vidpretrain.config import recipe_args
 from vidpretrain.convert import folder
 from vidpretrain.data import pipeline
-from vidpretrain.train import stages, step
+from vidpretrain.train import step, testing
 
 STEPS = 30
 _LAST_STEP = 6  # before the window of training, and of waiting for data
@@ -78,7 +78,7 @@ def _slow_batches(seconds_of):
 
 
 def _testing():
-    evaluate = stages.evaluate
+    evaluate = testing.evaluate
 
     def evaluate_slowly(eval_step, *args, **options):
         def slow_step(*step_args):
@@ -88,7 +88,7 @@ def _testing():
 
         return evaluate(slow_step, *args, **options)
 
-    stages.evaluate = evaluate_slowly
+    testing.evaluate = evaluate_slowly
 
 
 def _saving():

@@ -87,7 +87,7 @@ def base() -> ConfigDict:
     config.input.max_bad_share = 0.01  # of examples that cannot be read, before training ends
 
     config.batch_size = 64  # examples per step, over all devices
-    config.duration = "50 epochs"  # or steps, or images (clips x frames)
+    config.duration = "50 epochs"  # or steps, or images (clips x frames); "0 steps": only test
 
     config.schedule = ConfigDict()
     config.schedule.kind = "cosine"  # cosine, linear, step or constant
@@ -142,7 +142,9 @@ def base() -> ConfigDict:
 
     config.test = ConfigDict()
     config.test.every = "5 epochs"  # in training; the end is always tested
-    config.test.batch_size = 64  # clips per step
+    config.test.batch_size = 64  # clips per step; views of an example may part
+    config.test.average = "softmax"  # of views: mean of the softmax, or of the logits
+    config.test.save_scores = False  # of the last test, as STAGE/scores.npz (docs/analysis.md)
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = "1 epochs"

@@ -7,23 +7,9 @@ import numpy as np
 import pytest
 
 from vidpretrain import parallel
-from vidpretrain.data.batch import Batch
-from vidpretrain.train.evaluate import Scores, evaluate
+from vidpretrain.data.batch import Batch, regroup
+from vidpretrain.train.evaluate import evaluate
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
-
-
-def scores(probs, label):
-    n = len(label)
-    return Scores(np.float32(probs), np.int32(label), np.zeros(n, np.float32), np.arange(n), n)
-
-
-def test_top_k_by_hand():
-    s = scores([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.1, 0.6, 0.3]], [0, 1, 0])
-    assert [round(s.top(k), 3) for k in (1, 2, 3)] == [33.333, 66.667, 100.0]
-
-
-def test_constant_scores_earn_nothing():
-    assert scores(np.full((4, 5), 0.2), [0, 1, 2, 3]).top(1) == 0.0
 
 
 def rows(num_examples, num_views, batch_size):
@@ -44,7 +30,7 @@ def fake_step(variables, batch):
     value = np.asarray(batch["video"], np.float32)
     probs = np.stack([value, 2 * value, 255 - value], axis=1) / 512
     return {
-        "probs": jnp.asarray(probs),
+        "scores": jnp.asarray(probs),
         "loss": jnp.asarray(value),
         "stop": np.any(batch["stop"]),
     }
@@ -63,12 +49,14 @@ def run(batches, num_examples, interruption=None):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 7])
-def test_views_are_averaged_on_any_batch_size(batch_size):
-    got = run(rows(5, 3, batch_size), 5)
+@pytest.mark.parametrize("num_rows", [None, 1, 4, 6])
+def test_views_are_averaged_on_any_batch_size(batch_size, num_rows):
+    batches = rows(5, 3, batch_size)
+    got = run(regroup(batches, num_rows) if num_rows else batches, 5)
     mean = 10 * np.arange(5) + 1.0
     np.testing.assert_allclose(got.loss, mean, rtol=1e-6)
     expected = np.stack([mean, 2 * mean, 255 - mean], axis=1) / 512
-    np.testing.assert_allclose(got.probs, expected, rtol=1e-6)
+    np.testing.assert_allclose(got.values, expected, rtol=1e-6)
     np.testing.assert_array_equal(got.label, np.arange(5) % 3)
     assert got.metrics()["examples"] == got.metrics()["expected"] == 5
     assert "could not be read" not in got.summary()

@@ -194,6 +194,6 @@ def test_the_eval_step_gives_probabilities():
     state, _ = setup()
     evaluate = step.make_eval_step(Tiny(), mean=MEAN, std=STD)
     out = evaluate(state.variables, batch(np.random.default_rng(0)))
-    assert out["probs"].shape == (6, 4)
-    np.testing.assert_allclose(out["probs"].sum(axis=1), 1.0, rtol=1e-6)
+    assert out["scores"].shape == (6, 4)
+    np.testing.assert_allclose(out["scores"].sum(axis=1), 1.0, rtol=1e-6)
     assert out["loss"].shape == (6,)

@@ -15,12 +15,12 @@ or *crops* cut them, and a stream reads ahead:
 
 from vidpretrain.data.bad_input import BadInput, Fault
 from vidpretrain.data.bad_log import BadInputLog, TooManyBadInputsError, open_log
-from vidpretrain.data.batch import PADDING, Batch
+from vidpretrain.data.batch import PADDING, Batch, regroup
 from vidpretrain.data.catalog import make_source, source_names
 from vidpretrain.data.manifest import run_manifest
 from vidpretrain.data.pipeline import BatchStream, eval_batches, train_batches
 from vidpretrain.data.read_ahead import WorkerError
-from vidpretrain.data.source import Source
+from vidpretrain.data.source import Source, modality_of, name_of
 from vidpretrain.data.views import Views, make_views
 
 __all__ = [
@@ -37,7 +37,10 @@ __all__ = [
     "eval_batches",
     "make_source",
     "make_views",
+    "modality_of",
+    "name_of",
     "open_log",
+    "regroup",
     "run_manifest",
     "source_names",
     "train_batches",

@@ -224,6 +224,10 @@ class ListedClips:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def example_name(self, example: int) -> str:
+        """Return a video's path, as the list has it."""
+        return self.paths[example]
+
     def num_frames(self, example: int) -> int:
         """Return how many frames a video has.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidpretrain.data.bad_input import BadInput
-from vidpretrain.data.source import Source
+from vidpretrain.data.source import Source, name_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +58,11 @@ class EveryFrame:
     def label(self, example: int) -> int:
         """Return the label of the video that the frame is from."""
         return self.source.label(self._video(example)[0])
+
+    def example_name(self, example: int) -> str:
+        """Return the video's name and the frame's number in it, from 0."""
+        video, frame = self._video(example)
+        return f"{name_of(self.source, video)}:{frame}"
 
     def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the one frame, as often as asked for, uint8 `[T, H, W, C]`."""

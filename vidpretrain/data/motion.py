@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 import cv2
 import numpy as np
 
-from vidpretrain.data.source import Modality, Source, modality_of
+from vidpretrain.data.source import Modality, Source, modality_of, name_of
 from vidpretrain.data.transforms import Rescale, ShortSide
 from vidpretrain.suggest import closest
 
@@ -131,6 +131,10 @@ class _Derived:
     def label(self, example: int) -> int:
         """Return an example's label."""
         return self.source.label(example)
+
+    def example_name(self, example: int) -> str:
+        """Return what the other source calls the example."""
+        return name_of(self.source, example)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,3 +65,9 @@ class Source(Protocol):
 def modality_of(source: Source) -> Modality:
     """Return what a source's frames mean: its `modality`, or colours if it has none."""
     return getattr(source, "modality", Modality.RGB)
+
+
+def name_of(source: Source, example: int) -> str:
+    """Return what a source calls an example: its `example_name`, or its number if it has none."""
+    name: Callable[[int], str] = getattr(source, "example_name", str)
+    return name(example)

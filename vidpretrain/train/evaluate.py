@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,50 +15,8 @@ from jax.sharding import Mesh
 from vidpretrain import parallel
 from vidpretrain.data.batch import Batch
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
+from vidpretrain.train.scores import Scores
 from vidpretrain.train.step import EvalStep
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What a network says of the examples of a test set that could be read.
-
-    Attributes:
-        probs: mean of the softmax over an example's views, float32 `[N, classes]`.
-        label: true classes, int32 `[N]`.
-        loss: mean cross-entropy over an example's views, float32 `[N]`.
-        example: positions in the test set, rising, int64 `[N]`.
-        expected: examples in the set; more than `N` where some cannot be read. Nothing takes their
-            place.
-    """
-
-    probs: np.ndarray
-    label: np.ndarray
-    loss: np.ndarray
-    example: np.ndarray
-    expected: int
-
-    def top(self, k: int) -> float:
-        """Return the share of examples whose class is among the k likeliest, in percent."""
-        true = np.take_along_axis(self.probs, self.label[:, None], axis=1)
-        # Ties count against the network, so that constant scores earn nothing.
-        rank = np.sum(self.probs >= true, axis=1) - 1
-        return float(np.mean(rank < k) * 100.0)
-
-    def metrics(self) -> dict[str, float]:
-        """Return `top1`, `top5` (percent), `loss`, and how many `examples` were `expected`."""
-        return {
-            "top1": self.top(1),
-            "top5": self.top(5),
-            "loss": float(self.loss.mean()),
-            "examples": float(len(self.label)),
-            "expected": float(self.expected),
-        }
-
-    def summary(self) -> str:
-        """Return accuracy in words, and what was left out, if anything."""
-        left_out = self.expected - len(self.label)
-        note = f" ({left_out} of {self.expected} examples could not be read)" if left_out else ""
-        return f"test top-1 {self.top(1):.2f} %{note}"
 
 
 def evaluate(
@@ -75,7 +32,7 @@ def evaluate(
     """Test a network on all of a data set.
 
     Args:
-        eval_step: compiled; gives `probs` and `loss` of a batch.
+        eval_step: compiled; gives `scores` and `loss` of a batch.
         variables: of the network.
         batches: this process's slices, padded and masked; every process has as many.
         mesh: where they are computed.
@@ -84,13 +41,13 @@ def evaluate(
         watchdog: is told of every batch.
 
     Returns:
-        The scores, the same on every process.
+        The scores, the same on every process; what they are called is left to the caller.
 
     Raises:
         Interrupted: a signal came, here or on another process; all end at the same batch.
         RuntimeError: no example could be read.
     """
-    probs: np.ndarray | None = None
+    sums: np.ndarray | None = None
     label = np.zeros(num_examples, np.int32)
     loss = np.zeros(num_examples, np.float64)
     views = np.zeros(num_examples, np.int32)
@@ -102,25 +59,25 @@ def evaluate(
             raise Interrupted("testing was interrupted")
         watchdog.beat()
         local = jax.tree.map(_local_rows, out)
-        if probs is None:
-            probs = np.zeros((num_examples, local["probs"].shape[-1]), np.float64)
+        if sums is None:
+            sums = np.zeros((num_examples, local["scores"].shape[-1]), np.float64)
         example = batch.example[batch.mask]
-        np.add.at(probs, example, local["probs"][batch.mask])
+        np.add.at(sums, example, local["scores"][batch.mask])
         np.add.at(loss, example, local["loss"][batch.mask])
         np.add.at(views, example, 1)
         label[example] = batch.label[batch.mask]
-    if probs is None:
+    if sums is None:
         raise RuntimeError("the test set gave no batch")
     if jax.process_count() > 1:
         # Views of one example may lie on several hosts, so sums travel and means come after.
-        gathered = multihost_utils.process_allgather((probs, loss, views, label))
-        probs, loss, views = (x.sum(axis=0) for x in gathered[:3])
+        gathered = multihost_utils.process_allgather((sums, loss, views, label))
+        sums, loss, views = (x.sum(axis=0) for x in gathered[:3])
         label = gathered[3].max(axis=0)
     (seen,) = np.nonzero(views)
     if not len(seen):
         raise RuntimeError(f"none of the {num_examples} test examples could be read")
     return Scores(
-        probs=(probs[seen] / views[seen, None]).astype(np.float32),
+        values=(sums[seen] / views[seen, None]).astype(np.float32),
         label=label[seen],
         loss=(loss[seen] / views[seen]).astype(np.float32),
         example=seen,

@@ -30,10 +30,10 @@ from jax.sharding import Mesh
 from vidpretrain import parallel
 from vidpretrain.convert.folder import Card
 from vidpretrain.train.checkpoint import CheckpointStore
-from vidpretrain.train.evaluate import Scores
 from vidpretrain.train.feed import Feed
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.metrics import MetricsWriter, Progress
+from vidpretrain.train.scores import Scores
 from vidpretrain.train.state import TrainState
 from vidpretrain.train.step import TrainStep
 
@@ -47,7 +47,7 @@ class Cadence:
     """When the loop does what, all in steps but for `checkpoint_sec`.
 
     Attributes:
-        total: steps of the whole training.
+        total: steps of the whole training; 0 for a stage that only tests.
         test: steps between tests.
         checkpoint: steps between checkpoints.
         checkpoint_sec: seconds after which a checkpoint is due as well; 0 for never.
@@ -159,7 +159,10 @@ def run_loop(
             if step > start:
                 store.save(step, state, card)
             elif test_metrics and untested:
-                store.relabel(step, card)
+                if store.latest() is None:  # A stage of no steps keeps what it has tested.
+                    store.save(step, state, card)
+                else:
+                    store.relabel(step, card)
             told.saved(step)
             clock.saved()
             window.restart()

@@ -21,12 +21,13 @@ from vidpretrain.convert.inflate import Init
 from vidpretrain.data.source import Source
 from vidpretrain.data.views import Views, make_views
 from vidpretrain.suggest import closest
-from vidpretrain.train import optim
+from vidpretrain.train import duration, optim
 from vidpretrain.train.duration import Budget
 from vidpretrain.train.loop import Cadence
 from vidpretrain.train.losses import Loss
 from vidpretrain.train.mixing import Augment, Erase, Mix
 from vidpretrain.train.paths import check_patterns
+from vidpretrain.train.scores import check_average
 from vidpretrain.train.state import Averaging
 
 _MOST_BAD = 20
@@ -131,6 +132,7 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         parallel.process_slice(size, mesh, what=field)
     if config["norm"]["precise_batches"] != 0:
         raise ValueError("norm.precise_batches can only be 0")
+    check_average(config["test"]["average"])
     train_source = data.make_source(split="train", **config["source"])
     test_source = data.make_source(split="test", **config["source"])
     views = make_views(train_source, **config["views"])
@@ -146,7 +148,10 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         images_per_example=views.sampling.frames,
     )
     cadence = _make_cadence(config, budget)
-    schedule = _make_schedule(config["schedule"], budget, cadence.total)
+    # A stage that only tests has no rate, whatever its schedule says.
+    schedule = optax.constant_schedule(0.0)
+    if cadence.total:
+        schedule = _make_schedule(config["schedule"], budget, cadence.total)
     optimizer = dict(config["optim"])
     if optimizer.pop("accumulate") != 1:
         raise ValueError("optim.accumulate can only be 1")
@@ -214,13 +219,16 @@ def _first_clip(plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, int]:
 
 
 def _make_cadence(config: Mapping[str, Any], budget: Budget) -> Cadence:
-    def steps(duration: str, field: str) -> int:
-        return max(1, budget.steps(duration, field=field))
+    def steps(length: str, field: str) -> int:
+        return max(1, budget.steps(length, field=field))
 
+    # None at all, where a stage only tests; but of a little, one.
+    no_step = duration.parse(config["duration"])[0] == 0
+    total = 0 if no_step else steps(config["duration"], "duration")
     if config["max_skipped"] < 1:
         raise ValueError(f"max_skipped={config['max_skipped']}; it must be at least 1")
     return Cadence(
-        total=steps(config["duration"], "duration"),
+        total=total,
         test=steps(config["test"]["every"], "test.every"),
         checkpoint=steps(config["checkpoint"]["every"], "checkpoint.every"),
         checkpoint_sec=config["checkpoint"]["every_sec"],
@@ -249,8 +257,7 @@ def _make_schedule(section: Mapping[str, Any], budget: Budget, total_steps: int)
         peak_lr=fields.pop("base_lr") * budget.batch_size / base_batch,
         warmup_steps=budget.steps(fields.pop("warmup"), field="schedule.warmup"),
         milestone_steps=[
-            budget.steps(duration, field="schedule.milestones")
-            for duration in fields.pop("milestones")
+            budget.steps(length, field="schedule.milestones") for length in fields.pop("milestones")
         ],
         **fields,
     )

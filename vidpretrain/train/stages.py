@@ -9,6 +9,7 @@ WORKDIR/STAGE/checkpoints/     steps (docs/checkpoints.md)
 WORKDIR/STAGE/metrics.jsonl    and tensorboard/
 WORKDIR/STAGE/data.json        what exactly it was shown, and by which decoders
 WORKDIR/STAGE/bad_inputs.jsonl examples that could not be read, and what took their place
+WORKDIR/STAGE/scores.npz       of every test example, where `test.save_scores` asks for them
 WORKDIR/STAGE/report.json      where each initial weight came from, if from another network
 WORKDIR/STAGE/result.json      written last: the stage is finished
 ```
@@ -30,17 +31,18 @@ from vidpretrain import convert, data, parallel
 from vidpretrain.convert.folder import STEPS, Card
 from vidpretrain.train import step
 from vidpretrain.train.checkpoint import CheckpointStore
-from vidpretrain.train.evaluate import Scores, evaluate
 from vidpretrain.train.feed import Feed
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
 from vidpretrain.train.state import TrainState, create_state
+from vidpretrain.train.testing import make_tester
 from vidpretrain.train.workdirs import write_json
 
 RESULT = "result.json"
 RESULTS = "results.json"
+SCORES = "scores.npz"
 
 # Streams of a run's randomness, all derived from its seed.
 _INIT_STREAM, _STEP_STREAM = 0, 1
@@ -137,6 +139,8 @@ def _run_stage(
     # An earlier stage's name means that stage's newest checkpoint.
     checkpoint = str(workdir / source) if source in earlier else source
     outcome = _train(plan, workdir / plan.name, checkpoint, interruption)
+    if config["test"]["save_scores"] and parallel.is_first_process():
+        outcome.scores.save(workdir / plan.name / SCORES)
     scores = outcome.scores.metrics()
     return Result(
         name=plan.name,
@@ -182,24 +186,8 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
         out_shardings=replicated,
         donate_argnums=0,
     )
-    eval_step = jax.jit(
-        step.make_eval_step(plan.model, **pixels),
-        in_shardings=(replicated, sharded),
-        out_shardings={"probs": sharded, "loss": sharded, "stop": replicated},
-    )
     watchdog = Watchdog(config["stall_sec"])
-
-    def test(state: TrainState) -> Scores:
-        with _test_batches(plan) as batches:
-            return evaluate(
-                eval_step,
-                state.eval_variables,
-                batches,
-                mesh,
-                num_examples=len(plan.test_source),
-                interruption=interruption,
-                watchdog=watchdog,
-            )
+    test = make_tester(plan, interruption, watchdog)
 
     with contextlib.ExitStack() as stack:
         progress = Progress(
@@ -224,7 +212,7 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             cadence=plan.cadence,
             train_step=train_step,
             feed=stack.enter_context(Feed(batches, mesh)),
-            evaluate=test,
+            evaluate=lambda state: test(state.eval_variables),
             key=jax.random.fold_in(key, _STEP_STREAM),
             mesh=mesh,
             interruption=interruption,
@@ -307,20 +295,6 @@ def _train_batches(plan: Plan, start: int, folder: Path) -> data.BatchStream:
         start_step=start,
         log=log,
         **processes,
-        **options,
-    )
-
-
-def _test_batches(plan: Plan) -> data.BatchStream:
-    options = dict(plan.config["input"])
-    del options["max_bad_share"]  # Tests leave bad inputs out, whatever their number, and say so.
-    return data.eval_batches(
-        plan.test_source,
-        plan.views.sampling,
-        plan.views.test_crops,
-        batch_size=plan.config["test"]["batch_size"],
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
         **options,
     )
 

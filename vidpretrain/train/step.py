@@ -17,6 +17,7 @@ from vidpretrain.train import losses
 from vidpretrain.train.losses import Loss
 from vidpretrain.train.mixing import Augment
 from vidpretrain.train.paths import Patterns, frozen_norms, keep, stop_gradients
+from vidpretrain.train.scores import check_average
 from vidpretrain.train.state import NO_AVERAGING, Averaging, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -156,26 +157,34 @@ def make_train_step(
     return step
 
 
-def make_eval_step(model: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> EvalStep:
+def make_eval_step(
+    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], average: str = "softmax"
+) -> EvalStep:
     """Return the pure function `(variables, batch) -> scores`.
 
     Args:
         model: called as `model.apply(variables, clips, train=False)`.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
+        average: "softmax" or "logits", what the scores are, and so what is averaged over views.
 
     Returns:
-        The step; its result is a dict of `probs` float32 `[B, classes]`, `loss` float32 `[B]` (the
+        The step; its result is a dict of `scores` float32 `[B, classes]`, `loss` float32 `[B]` (the
         plain cross-entropy, whatever was trained with) and `stop`, a boolean scalar as in
         `make_train_step`.
+
+    Raises:
+        ValueError: an unknown average.
     """
+    check_average(average)
 
     def step(variables: Any, batch: dict[str, jax.Array]) -> Metrics:
         clips = normalise(batch["video"], mean, std)
         logits = cast(jax.Array, model.apply(variables, clips, train=False))
         target = jax.nn.one_hot(batch["label"], logits.shape[-1])
+        scores = logits.astype(jnp.float32)
         return {
-            "probs": jax.nn.softmax(logits.astype(jnp.float32)),
+            "scores": jax.nn.softmax(scores) if average == "softmax" else scores,
             "loss": losses.cross_entropy(logits, target),
             "stop": jnp.any(batch["stop"]),
         }

@@ -24,6 +24,7 @@ FREE_FIELDS = (
     "input",
     "parallel",
     "test.batch_size",
+    "test.save_scores",
     "max_skipped",
 )
 
