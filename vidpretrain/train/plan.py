@@ -27,6 +27,7 @@ from vidpretrain.train.loop import Cadence
 from vidpretrain.train.losses import Loss
 from vidpretrain.train.mixing import Augment, Erase, Mix
 from vidpretrain.train.paths import check_patterns
+from vidpretrain.train.profile import check_steps
 from vidpretrain.train.scores import check_average
 from vidpretrain.train.state import Averaging
 
@@ -148,6 +149,7 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         images_per_example=views.sampling.frames,
     )
     cadence = _make_cadence(config, budget)
+    check_steps(config["profile"]["profile_steps"], cadence.total)
     # A stage that only tests has no rate, whatever its schedule says.
     schedule = optax.constant_schedule(0.0)
     if cadence.total:
