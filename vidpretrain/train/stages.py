@@ -194,6 +194,7 @@ def _train(
             loss=plan.loss,
             averaging=plan.averaging,
             frozen=config["optim"]["frozen"],
+            accumulate=config["optim"]["accumulate"],
         ),
         in_shardings=(replicated, sharded, replicated),
         out_shardings=replicated,
