@@ -41,7 +41,7 @@ def run(batches, num_examples, interruption=None):
         fake_step,
         {},
         batches,
-        parallel.make_mesh(num_devices=1),
+        parallel.make_mesh(data=1),
         num_examples=num_examples,
         interruption=interruption or Interruption(),
         watchdog=Watchdog(0),

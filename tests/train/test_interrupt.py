@@ -99,7 +99,7 @@ def batches(limit=None):
         )
 
 
-MESH_OF_ONE = parallel.make_mesh(num_devices=1)
+MESH_OF_ONE = parallel.make_mesh(data=1)
 
 
 def test_batches_come_in_order_and_the_thread_ends():

@@ -5,6 +5,8 @@
 from vidpretrain.parallel.hosts import HEARTBEAT_SEC, JoinError, is_first_process, join, leave
 from vidpretrain.parallel.mesh import (
     batch_sharding,
+    fsdp_sharding,
+    gather,
     make_mesh,
     process_slice,
     put_batch,
@@ -15,6 +17,8 @@ __all__ = [
     "HEARTBEAT_SEC",
     "JoinError",
     "batch_sharding",
+    "fsdp_sharding",
+    "gather",
     "is_first_process",
     "join",
     "leave",

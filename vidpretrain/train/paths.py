@@ -65,10 +65,7 @@ def check_patterns(patterns: Patterns, params: Any, *, field: str) -> None:
                 f"{field}: earlier patterns have taken all that {pattern!r} matches; "
                 "put it before them, or drop it"
             )
-        parts = dict.fromkeys(f"{path.split('/')[0]}/*" for path in paths)
-        raise ValueError(
-            f"{field}: {pattern!r} matches no parameter; {closest(pattern, [*parts, *paths])}"
-        )
+        raise ValueError(f"{field}: {pattern!r} matches no parameter; {closest(pattern, paths)}")
 
 
 def stop_gradients(params: Any, frozen: Patterns) -> Any:

@@ -5,13 +5,11 @@
 ```
 WORKDIR/config.json            the resolved configuration
 WORKDIR/results.json           what the finished stages came to
-WORKDIR/goodput.json           where the time went, of all runs in this folder
 WORKDIR/STAGE/checkpoints/     steps (docs/checkpoints.md)
 WORKDIR/STAGE/metrics.jsonl    and tensorboard/
 WORKDIR/STAGE/data.json        what exactly it was shown, and by which decoders
 WORKDIR/STAGE/bad_inputs.jsonl examples that could not be read, and what took their place
 WORKDIR/STAGE/scores.npz       of every test example, where `test.save_scores` asks for them
-WORKDIR/STAGE/profile/         traces of the steps that `profile.profile_steps` names
 WORKDIR/STAGE/report.json      where each initial weight came from, if from another network
 WORKDIR/STAGE/result.json      written last: the stage is finished
 ```
@@ -31,15 +29,14 @@ import jax
 
 from vidpretrain import convert, data, parallel
 from vidpretrain.convert.folder import STEPS, Card
-from vidpretrain.train import profile, step
 from vidpretrain.train.checkpoint import CheckpointStore
+from vidpretrain.train.compiled import compile_train_step, initial_state, state_shapes
 from vidpretrain.train.feed import Feed
-from vidpretrain.train.goodput import Goodput
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
-from vidpretrain.train.state import TrainState, create_state
+from vidpretrain.train.state import TrainState
 from vidpretrain.train.testing import make_tester
 from vidpretrain.train.workdirs import write_json
 
@@ -99,16 +96,13 @@ def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
     ]
 
 
-def run_stages(
-    plans: Sequence[Plan], workdir: Path, interruption: Interruption, goodput: Goodput
-) -> list[Result]:
+def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption) -> list[Result]:
     """Run every stage that is not finished, in order.
 
     Args:
         plans: of the stages.
         workdir: the run's folder.
         interruption: tells of signals.
-        goodput: accounts for the time.
 
     Returns:
         The results of all stages; `WORKDIR/results.json` holds them too.
@@ -127,7 +121,7 @@ def run_stages(
             continue
         if interruption.requested and jax.process_count() == 1:
             raise Interrupted(f"{plan.name} was not begun")
-        results[plan.name] = result = _run_stage(plan, workdir, results, interruption, goodput)
+        results[plan.name] = result = _run_stage(plan, workdir, results, interruption)
         if parallel.is_first_process():
             write_json(done, dataclasses.asdict(result))
             write_json(
@@ -137,18 +131,14 @@ def run_stages(
 
 
 def _run_stage(
-    plan: Plan,
-    workdir: Path,
-    earlier: Mapping[str, Result],
-    interruption: Interruption,
-    goodput: Goodput,
+    plan: Plan, workdir: Path, earlier: Mapping[str, Result], interruption: Interruption
 ) -> Result:
     config = plan.config
     source = config["init"]["source"]
     seen_before = earlier[source].images_seen if source in earlier else 0
     # An earlier stage's name means that stage's newest checkpoint.
     checkpoint = str(workdir / source) if source in earlier else source
-    outcome = _train(plan, workdir / plan.name, checkpoint, interruption, goodput)
+    outcome = _train(plan, workdir / plan.name, checkpoint, interruption)
     if config["test"]["save_scores"] and parallel.is_first_process():
         outcome.scores.save(workdir / plan.name / SCORES)
     scores = outcome.scores.metrics()
@@ -167,9 +157,7 @@ def _run_stage(
     )
 
 
-def _train(
-    plan: Plan, folder: Path, checkpoint: str, interruption: Interruption, goodput: Goodput
-) -> Outcome:
+def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption) -> Outcome:
     config, mesh = plan.config, plan.mesh
     key = jax.random.key(config["seed"])
     store = CheckpointStore(
@@ -180,26 +168,7 @@ def _train(
     )
     state, card = _first_state(plan, key, checkpoint, folder, store)
     start = int(state.step)
-    goodput.begin(plan.name, start)
 
-    pixels: dict[str, Any] = {name: tuple(values) for name, values in config["pixels"].items()}
-    replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
-    train_step: step.TrainStep = jax.jit(
-        step.make_train_step(
-            plan.model,
-            plan.optimizer,
-            plan.schedule,
-            **pixels,
-            augment=plan.augment,
-            loss=plan.loss,
-            averaging=plan.averaging,
-            frozen=config["optim"]["frozen"],
-            accumulate=config["optim"]["accumulate"],
-        ),
-        in_shardings=(replicated, sharded, replicated),
-        out_shardings=replicated,
-        donate_argnums=0,
-    )
     watchdog = Watchdog(config["stall_sec"])
     test = make_tester(plan, interruption, watchdog)
 
@@ -220,22 +189,17 @@ def _train(
             )
             sources = {"train": plan.train_source, "test": plan.test_source}
             write_json(folder / "data.json", data.run_manifest(sources, plan.views))
-            if steps := config["profile"]["profile_steps"]:
-                train_step = stack.enter_context(
-                    profile.ProfiledStep(
-                        train_step, folder / profile.FOLDER, steps=steps, start_step=start
-                    )
-                )
         batches = stack.enter_context(_train_batches(plan, start, folder))
-        feed = stack.enter_context(Feed(batches, mesh))
-        stack.enter_context(goodput.on("step"))
         return run_loop(
             state,
             cadence=plan.cadence,
-            train_step=train_step,
-            feed=feed,
+            train_step=compile_train_step(plan),
+            feed=stack.enter_context(Feed(batches, mesh)),
             evaluate=lambda state: test(state.eval_variables),
-            key=jax.random.fold_in(key, _STEP_STREAM),
+            # On every device: a key on one would be sent to the others at each step.
+            key=jax.jit(jax.random.fold_in, out_shardings=parallel.replicated(mesh))(
+                key, _STEP_STREAM
+            ),
             mesh=mesh,
             interruption=interruption,
             watchdog=watchdog,
@@ -243,7 +207,6 @@ def _train(
             card=card,
             writer=writer,
             progress=progress,
-            goodput=goodput,
         )
 
 
@@ -251,17 +214,8 @@ def _first_state(
     plan: Plan, key: jax.Array, checkpoint: str, folder: Path, store: CheckpointStore
 ) -> tuple[TrainState, Card]:
     """Return where training starts: at the newest sound step, or with initial weights."""
-    replicated = parallel.replicated(plan.mesh)
-
-    def create(variables: Any) -> TrainState:
-        return create_state(variables, plan.optimizer, ema=bool(plan.averaging))
-
     if store.latest() is not None:
-        shapes = jax.eval_shape(lambda: create(plan.init(key)))
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), shapes
-        )
-        state, card = store.restore(target)
+        state, card = store.restore(state_shapes(plan))
         _say(f"{plan.name}: resumed at step {card.step} of {plan.cadence.total}")
         return state, card
 
@@ -283,8 +237,7 @@ def _first_state(
         _say(f"{plan.name}: leaves from {checkpoint}: {counts}")
     else:
         variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
-    state = jax.jit(create, out_shardings=replicated)(variables)
-    return state, _make_card(plan)
+    return initial_state(plan, variables), _make_card(plan)
 
 
 def _make_card(plan: Plan) -> Card:

@@ -11,6 +11,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
+
+from vidpretrain import parallel
 
 
 @flax.struct.dataclass
@@ -109,3 +112,22 @@ def create_state(
         ema=jax.tree.map(jnp.copy, start) if ema else None,
         skipped=jnp.zeros((), jnp.int32),
     )
+
+
+def state_sharding(state: Any, mesh: Mesh) -> Any:
+    """Return how a state lies on a mesh.
+
+    Parameters, their averages and the optimizer's arrays are cut over `fsdp`; batch statistics and
+    counters, of which there is little, are whole on every device.
+
+    Args:
+        state: a `TrainState` of arrays or of their shapes.
+        mesh: from `parallel.make_mesh`.
+
+    Returns:
+        A `TrainState` of shardings.
+    """
+    whole = jax.tree.map(lambda _: parallel.replicated(mesh), state)
+    cut = parallel.fsdp_sharding(state, mesh)
+    ema = whole.ema and {**whole.ema, "params": cut.ema["params"]}
+    return dataclasses.replace(whole, params=cut.params, opt_state=cut.opt_state, ema=ema)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from vidpretrain import data, parallel
-from vidpretrain.train import step
+from vidpretrain.train.compiled import compile_eval_step
 from vidpretrain.train.evaluate import evaluate
 from vidpretrain.train.interrupt import Interruption, Watchdog
 from vidpretrain.train.plan import Plan
@@ -36,13 +36,7 @@ def make_tester(
     """
     config, mesh = plan.config, plan.mesh
     average = config["test"]["average"]
-    replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
-    pixels: dict[str, Any] = {name: tuple(values) for name, values in config["pixels"].items()}
-    eval_step = jax.jit(
-        step.make_eval_step(plan.model, **pixels, average=average),
-        in_shardings=(replicated, sharded),
-        out_shardings={"scores": sharded, "loss": sharded, "stop": replicated},
-    )
+    eval_step = compile_eval_step(plan)
     rows = parallel.process_slice(config["test"]["batch_size"], mesh, what="test.batch_size")
     source = plan.test_source
 
