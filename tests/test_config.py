@@ -98,3 +98,36 @@ def test_base_is_locked_and_documented():
     with pytest.raises(AttributeError):
         config.nonsense = 1
     assert config.is_locked
+
+
+def test_options_of_a_network_may_follow_its_name():
+    args = recipes.recipe_args(
+        "frames=4,model=ct50:dims=3,pointwise=false,conv=sts,split=4+4", model="", frames=8, conv=""
+    )
+    assert args.model == "ct50:dims=3,pointwise=false,split=4+4"
+    assert (args.frames, args.conv) == (4, "sts")
+    for argument in ("model=ct50,dims=3", "frmes=4", "model=ct50:dims=3,smok", "dims=3"):
+        with pytest.raises(recipes.ConfigError, match="unknown recipe argument"):
+            recipes.recipe_args(argument, model="", frames=8, smoke=False)
+
+
+def test_options_are_added_to_a_spec():
+    assert recipes.with_options("csn50") == "csn50"
+    assert recipes.with_options("csn50", conv="", norm_group=0) == "csn50"
+    assert recipes.with_options("csn50", conv="sts", norm_group=8) == "csn50:conv=sts,norm_group=8"
+    # Its own options win.
+    assert recipes.with_options("csn50:ratio=1:2,norm_group=4", conv="sts", norm_group=8) == (
+        "csn50:ratio=1:2,norm_group=4,conv=sts"
+    )
+
+
+def test_a_paper_that_there_is_not():
+    with pytest.raises(recipes.ConfigError, match="did you mean"):
+        recipes.published("stss")
+    assert [recipes.paper_of(n) for n in ("csn50", "sth50:p=0", "ct101", "tsn50", "x3d_s")] == [
+        "sts",
+        "sth",
+        "ct",
+        "ct",
+        "sts",
+    ]

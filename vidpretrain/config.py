@@ -12,6 +12,10 @@ A recipe is a file with `get_config(argument: str) -> ConfigDict`. It names its 
         ...
         return pipeline(finetune=config)
 
+The papers' recipes, in `configs/`, begin with `published(paper)`, a stage with all that a paper
+keeps the same for its networks, and take the argument `smoke`, with which `smoke_test` cuts them
+down to two steps on the data that ships with the project.
+
 The command line names the recipe and its arguments, and overrides single fields after
 `get_config` has run: `--config configs/x.py:model=csn50,frames=8 --config.finetune.seed=1`.
 So nothing that can be overridden may be multiplied inside a recipe: rates are stored per base
@@ -24,6 +28,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,52 @@ from ml_collections import ConfigDict
 from vidpretrain.suggest import closest
 
 _OVERRIDE = "--config."
+
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "sts": {
+        "model.dtype": "bfloat16",  # "half precision"
+        "input.num_workers": 16,
+        "views.crop": "resized",
+        "schedule.warmup": "5 epochs",
+        "optim.weight_decay": 1e-4,
+        "optim.decayed": "all",  # as PyTorch's SGD does where nothing else is said
+        "optim.clip_norm": 40.0,
+    },
+    # The paper gives epochs, weight decay, frame sizes and views. What it leaves open (rates,
+    # batch, steps, clipping) is as in TSM's code, whose epochs and weight decay are the same.
+    "sth": {
+        "model.dtype": "bfloat16",
+        "input.num_workers": 16,
+        "views.sampling": "segments",
+        "views.crop": "shifted",
+        "views.fixed_px": (256, 340),
+        "views.test_short_side_px": 0,
+        "duration": "50 epochs",
+        "schedule.kind": "step",
+        "schedule.milestones": ("20 epochs", "40 epochs"),
+        "schedule.warmup": "0 epochs",
+        "schedule.base_lr": 0.01,
+        "optim.weight_decay": 5e-4,
+        "optim.clip_norm": 20.0,
+    },
+    # The factor of 2 of "other biases" has nothing to act on: norms follow all convolutions, and
+    # the released code leaves theirs at 1.
+    "ct": {
+        "model.dtype": "bfloat16",
+        "input.num_workers": 16,
+        "views.sampling": "segments",
+        "views.crop": "multiscale",
+        "views.size_px": 256,
+        "schedule.warmup": "10 epochs",
+        "schedule.per": "epoch",
+        "optim.clip_norm": 20.0,
+        "optim.lr_factors": (("head/kernel", 5.0), ("head/bias", 10.0)),
+        "test.average": "logits",
+    },
+}
+
+# Options of sources that change what the network is given.
+_KEPT_IN_SMOKE_TESTS = ("modality", "stack", "stills_every")
 
 
 class ConfigError(ValueError):
@@ -174,11 +225,118 @@ def pipeline(**stages: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
+def published(paper: str) -> ConfigDict:
+    """Return a stage with what a paper keeps the same for all its video networks and data sets.
+
+    Args:
+        paper: `sts`, `sth` or `ct`.
+
+    Raises:
+        ConfigError: there is no such paper.
+
+    References:
+        STS: Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022,
+        and its released configurations.
+        STH: Li et al., STH: Spatio-Temporal Hybrid Convolution, 2020, section 4.1.
+        CT: Li et al., CT-Net: Channel Tensorization Network, ICLR 2021, and its released code.
+    """
+    if paper not in _PUBLISHED:
+        raise ConfigError(f"paper={paper!r}; {closest(paper, _PUBLISHED)}")
+    config = base()
+    config.update_from_flattened_dict(_PUBLISHED[paper])
+    return config
+
+
+def paper_of(network: str) -> str:
+    """Return the paper whose setting a network is trained in by default: `sts`, `sth` or `ct`.
+
+    Frames alone (`tsn*`) and shifted (`tsm*`) are baselines of both `sth` and `ct`; it is `ct`.
+    """
+    if network.startswith(("ct", "tsn", "tsm")):
+        return "ct"
+    return "sth" if network.startswith("sth") else "sts"
+
+
+def with_options(network: str, **options: str | float) -> str:
+    """Add options to a network's spec; it keeps its own, and empty ones are left out.
+
+    Args:
+        network: `NAME` or `NAME:option=value,...`.
+        **options: such as `conv="sts"`; "" and 0 stand for none.
+    """
+    name, _, own = network.partition(":")
+    items = own.split(",") if own else []
+    known = {item.partition("=")[0] for item in items}
+    items += [f"{k}={v}" for k, v in options.items() if v and k not in known]
+    return ":".join([name, ",".join(items)]) if items else name
+
+
+def smoke_test(config: ConfigDict) -> ConfigDict:
+    """Cut a recipe down: the same networks in miniature, two steps a stage, moving digits.
+
+    All but sizes and durations stays as it is. Weights that come from elsewhere are replaced by
+    those of the image twin, which takes its two steps in a stage of its own.
+
+    Args:
+        config: a recipe's whole configuration.
+    """
+    stages: dict[str, ConfigDict] = {}
+    for name in config.stages:
+        stage = _shrink(config[name])
+        if stage.init.source and stage.init.source not in config.stages:
+            twin = stages[f"{name}_origin"] = _shrink(config[name])
+            twin.model.name = with_options(twin.model.name, image="true")
+            twin.views.frames = 1
+            twin.init.source = ""
+            stage.init.source = f"{name}_origin"
+        stages[name] = stage
+    return pipeline(**stages)
+
+
+def _shrink(full: ConfigDict) -> ConfigDict:
+    network = re.sub("norm_group=[0-9]+", "norm_group=2", full.model.name)
+    # InceptionV3 has one size, and convolutions without padding.
+    size_px = 96 if "inception" in network else 32
+    if "inception" not in network:
+        # An eighth of SlowFast's channels is fast, and STS cuts that into four.
+        width = 32 if network.startswith("slowfast") else 16
+        network = with_options(network, depths="1+1+1+2", width=width)
+    resized_px = size_px * 9 // 8
+    views, schedule = full.views, full.schedule
+    kept = {key: full.source[key] for key in _KEPT_IN_SMOKE_TESTS if key in full.source}
+    config = ConfigDict(full.to_dict())
+    config.source = source("moving_digits", canvas_px=size_px, num_clips=8, **kept)
+    config.update_from_flattened_dict(
+        {
+            "model.name": network,
+            "views.frames": min(views.frames, 8),
+            "views.size_px": size_px,
+            "views.short_side_px": min(views.short_side_px, resized_px),
+            "views.fixed_px": (resized_px, size_px * 4 // 3) if any(views.fixed_px) else (0, 0),
+            "views.test_size_px": 0,
+            "views.test_short_side_px": min(views.test_short_side_px, resized_px),
+            "input.num_workers": 0,
+            "batch_size": 4 * views.repeats,
+            "duration": "2 steps",
+            "schedule.warmup": "0 steps" if schedule.milestones else "1 steps",
+            "schedule.milestones": ("1 steps",) if schedule.milestones else (),
+            "norm.precise_batches": min(full.norm.precise_batches, 1),
+            "test.every": "2 steps",
+            "test.batch_size": 8,
+            "checkpoint.every": "2 steps",
+            "log_every": "1 steps",
+        }
+    )
+    return config.lock()
+
+
 def recipe_args(argument: str, **defaults: Any) -> ConfigDict:
     """Parse a recipe's argument "model=csn50,frames=32,smoke".
 
     Args:
-        argument: what followed the recipe's name and colon; a bare name means True.
+        argument: what followed the recipe's name and colon; a bare name means True. Where `model`
+            is a network's spec with options, what is no argument of the recipe is another of
+            them: "model=ct50:dims=3,pointwise=false,frames=8".
         **defaults: every argument that the recipe takes; a value must have its default's type.
 
     Raises:
@@ -187,9 +345,13 @@ def recipe_args(argument: str, **defaults: Any) -> ConfigDict:
     args = ConfigDict(dict(defaults))
     for item in filter(None, argument.split(",")):
         name, equals, text = item.partition("=")
-        if name not in defaults:
+        if name in defaults:
+            text = text if equals else "True"
+            args[name] = _cast(text, defaults[name], f"recipe argument {name}")
+        elif equals and ":" in args.get("model", ""):
+            args.model += f",{item}"
+        else:
             raise ConfigError(f"unknown recipe argument {name!r}; {closest(name, defaults)}")
-        args[name] = _cast(text if equals else "True", defaults[name], f"recipe argument {name}")
     return args
 
 
