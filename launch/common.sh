@@ -1,0 +1,207 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the launch scripts share: messages, checked names, dry runs, retries. Sourced, never run.
+#
+# Whatever a user gives travels as an argument of its own, or through `quote`; nothing is ever
+# pasted into a command line unquoted.
+
+EXIT_BAD_INPUT=2
+EXIT_NO_TOOL=69  # EX_UNAVAILABLE
+EXIT_NO_QUOTA=73 # EX_CANTCREAT
+EXIT_LATER=75    # EX_TEMPFAIL, as of the training itself: the same command goes on later
+# For the scripts that source this.
+export EXIT_BAD_INPUT EXIT_NO_TOOL EXIT_NO_QUOTA EXIT_LATER
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+DRY_RUN=${DRY_RUN:-}
+# First wait before a retry, doubled each time, and time between two looks at a state.
+LAUNCH_WAIT_SEC=${LAUNCH_WAIT_SEC:-10}
+LAUNCH_POLL_SEC=${LAUNCH_POLL_SEC:-30}
+LAUNCH_TRIES=${LAUNCH_TRIES:-5}
+
+say() { printf 'launch: %s\n' "$*" >&2; }
+
+fail() { # CODE MESSAGE...
+  local code=$1
+  shift
+  printf 'error: %s\n' "$*" >&2
+  exit "$code"
+}
+
+refuse() { fail "$EXIT_BAD_INPUT" "$* (--help shows examples)"; }
+
+# Prints the arguments as one line that a shell reads back as the very same arguments.
+quote() {
+  local line
+  printf -v line '%q ' "$@"
+  printf '%s' "${line% }"
+}
+
+# Runs a command, or prints it in a dry run.
+run() {
+  if [[ $DRY_RUN ]]; then
+    quote "$@"
+    printf '\n'
+  else
+    "$@"
+  fi
+}
+
+# Prints the value of a flag, the second of these arguments; refuses a missing one.
+value_of() { # FLAG VALUE...
+  (($# > 1)) || refuse "$1 wants a value"
+  printf '%s' "$2"
+}
+
+# Names of machines, jobs and zones go to tools that parse them again, so they are checked.
+check_name() { # WHAT VALUE [LONGEST]
+  local longest=${3:-63}
+  [[ $2 =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ && ${#2} -le $longest ]] ||
+    refuse "$1 is $(quote "$2"); it must be lower-case letters, digits and '-', begin with a" \
+      "letter, end with a letter or digit, and have at most $longest characters"
+}
+
+check_token() { # WHAT VALUE
+  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9._:/@=-]*$ ]] ||
+    refuse "$1 is $(quote "$2"); it must be letters, digits and . _ : / @ = -, and begin with a" \
+      "letter or digit"
+}
+
+check_number() { # WHAT VALUE LEAST
+  local good=
+  if [[ $2 =~ ^[0-9]{1,9}$ ]]; then
+    ((10#$2 < $3)) || good=1
+  fi
+  [[ $good ]] || refuse "$1 is $(quote "$2"); it must be a whole number, $3 or more"
+}
+
+# The arguments of the training must name a recipe and a working folder.
+check_main_args() {
+  local given=" " arg
+  (($#)) || refuse "nothing to run: give -- --config FILE --workdir DIR at the end"
+  for arg in "$@"; do
+    case $arg in
+      --config | --workdir) given+="$arg " ;;
+      --config=* | --workdir=*) given+="${arg%%=*} " ;;
+    esac
+  done
+  for arg in --config --workdir; do
+    [[ $given == *" $arg "* ]] || refuse "the arguments after -- lack $arg"
+  done
+}
+
+# Where several machines train, the working folder must be one that all of them see.
+check_shared_workdir() {
+  local arg
+  for arg in "$@"; do
+    case $arg in
+      gs://* | s3://* | --workdir=gs://* | --workdir=s3://*)
+        refuse "$(quote "$arg"): a run cannot write to a bucket by its address; mount it (--help" \
+          "says how), and give the path below the mount as --workdir"
+        ;;
+    esac
+  done
+}
+
+need() { # TOOL WHAT_TO_DO
+  [[ $DRY_RUN ]] || command -v -- "$1" >/dev/null ||
+    fail "$EXIT_NO_TOOL" "$1 is not installed, or not in PATH; $2. --dry-run works without it."
+}
+
+# The interpreter: $PYTHON, else the repository's environment, else python3.
+find_python() {
+  if [[ ${PYTHON:-} ]]; then
+    printf '%s' "$PYTHON"
+  elif [[ -x $ROOT/.venv/bin/python ]]; then
+    printf '%s' "$ROOT/.venv/bin/python"
+  else
+    printf 'python3'
+  fi
+}
+
+# Says of what kind the error in a cloud tool's output is: quota, capacity, transient or other.
+kind_of_error() { # FILE
+  if grep -qiE 'quota.*(exceed|exhaust|limit|insufficient|short)|insufficient.*quota|QUOTA_EXCEEDED' \
+    -- "$1"; then
+    echo quota
+  elif grep -qiE 'no more capacity|insufficient (reserved )?capacity|RESOURCE_POOL_EXHAUSTED|stockout|not have enough resources' \
+    -- "$1"; then
+    echo capacity
+  elif grep -qiE 'HTTP(Error|Exception)? 5[0-9][0-9]|\b50[0234]\b.*(error|unavailable|gateway)|UNAVAILABLE|internal error|deadline exceeded|timed out|rateLimitExceeded|connection (reset|refused|closed|timed)|temporary failure|broken pipe|permission denied \(publickey' \
+    -- "$1"; then
+    echo transient
+  else
+    echo other
+  fi
+}
+
+# Runs a command of a cloud tool; tries again, at growing intervals, where that can help.
+patiently() {
+  if [[ $DRY_RUN ]]; then
+    run "$@"
+    return
+  fi
+  local errors try code kind wait_sec=$LAUNCH_WAIT_SEC
+  errors=$(mktemp)
+  for ((try = 1; ; try++)); do
+    code=0
+    "$@" 2>"$errors" || code=$?
+    cat -- "$errors" >&2
+    kind=$(kind_of_error "$errors")
+    if ((code == 0)) || [[ $kind == quota || $kind == other ]] || ((try >= LAUNCH_TRIES)); then
+      break
+    fi
+    say "$kind error, try $try of $LAUNCH_TRIES; again in $wait_sec s"
+    sleep "$wait_sec"
+    wait_sec=$((wait_sec * 2 > 300 ? 300 : wait_sec * 2))
+  done
+  local reason
+  reason=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
+  rm -f -- "$errors"
+  ((code)) || return 0
+  case $kind in
+    quota)
+      fail "$EXIT_NO_QUOTA" "the project's quota does not allow this: $reason" \
+        $'\n'"Ask for more at https://console.cloud.google.com/iam-admin/quotas (service: Cloud" \
+        "TPU API), choose another --zone or --type, add or drop --spot (its quota is separate)," \
+        "or delete what is left over: suspended queued resources count, too."
+      ;;
+    capacity)
+      fail "$EXIT_LATER" "no capacity after $try tries: $reason" \
+        $'\n'"Wait in the queue instead (without --now), choose another --zone, or come back later."
+      ;;
+    *) return "$code" ;;
+  esac
+}
+
+# Runs a command and waits for it. SIGTERM and SIGINT are handed on to it, so that it can save;
+# other signals that the caller traps and hands on itself go to $supervised.
+supervise() {
+  local code
+  "$@" &
+  supervised=$!
+  trap 'pass_on_term' TERM INT
+  while :; do
+    interrupted='' code=0
+    wait "$supervised" || code=$?
+    # A signal ends `wait`, not the command.
+    [[ $interrupted ]] || return "$code"
+  done
+}
+
+pass_on_term() {
+  interrupted=1
+  kill -TERM "$supervised" 2>/dev/null || true
+}
+
+# Puts a word before each line, as soon as it comes (awk and sed may wait for more).
+prefix() {
+  local line
+  # The reader outlives a Ctrl-C that is meant for those who write.
+  trap '' INT TERM HUP
+  while IFS= read -r line || [[ $line ]]; do
+    printf '%s%s\n' "$1" "$line"
+  done
+}

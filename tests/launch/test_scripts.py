@@ -1,0 +1,48 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every launch script."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launch.stage import LAUNCH, STUB
+
+SCRIPTS = sorted(LAUNCH.glob("*.sh"))
+COMMANDS = sorted(path.name for path in SCRIPTS if path.name != "common.sh")
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, STUB], ids=lambda path: path.name)
+def test_shellcheck_is_content(path):
+    beside_python = Path(sys.executable).with_name("shellcheck")
+    shellcheck = beside_python if beside_python.exists() else shutil.which("shellcheck")
+    if shellcheck is None:
+        subprocess.run(["bash", "-n", str(path)], check=True)
+        pytest.skip("shellcheck is not installed (requirements-dev.txt names it); bash -n passed")
+    checked = subprocess.run(
+        [str(shellcheck), "--external-sources", "--source-path=SCRIPTDIR", str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_teaches_with_examples_and_exit_codes(stage, name):
+    helped = stage.run(name, "--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "example" in helped.stdout
+    assert "exit code" in helped.stdout
+    assert max(map(len, helped.stdout.splitlines())) <= 100
+    stage.assert_nothing_ran()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_scripts_can_be_run_and_stop_at_errors(name):
+    path = LAUNCH / name
+    assert os.access(path, os.X_OK)
+    assert "\nset -euo pipefail\n" in path.read_text()
