@@ -207,6 +207,9 @@ def base() -> ConfigDict:
     config.log_every = "20 steps"
     config.stall_sec = 1800.0  # without a step, before stacks are dumped and the run ends; 0: off
 
+    config.profile = ConfigDict()
+    config.profile.profile_steps = ()  # first and last, from 1, to trace to WORKDIR/STAGE/profile
+
     config.parallel = ConfigDict()
     config.parallel.data = -1  # devices that share the batch alone; -1: all that there are
     config.parallel.fsdp = 1  # devices that share the state, too: each has a part; or -1
@@ -406,6 +409,18 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
                 f"{_OVERRIDE}STAGE.FIELD=VALUE"
             )
     return [argument.removeprefix(_OVERRIDE) for argument in arguments]
+
+
+def set_in_stages(config: ConfigDict, field: str, value: Any) -> None:
+    """Set a field in every stage of a whole configuration.
+
+    Args:
+        config: the configuration.
+        field: the field's name in a stage, such as `profile.profile_steps`.
+        value: of the type that the field has.
+    """
+    for stage in config.stages:
+        config[stage].update_from_flattened_dict({field: value})
 
 
 def _fields(config: ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -38,6 +39,7 @@ on several processes, each with its own --process_id, and --workdir on a file sy
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (docs/checkpoints.md lists them)."""
+    began = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m vidpretrain.main",
         description=_DESCRIPTION,
@@ -53,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="VALUE",
         help="set one field of one stage, such as --config.scratch_sts.seed=1; see "
         "vidpretrain/config.py for the fields",
+    )
+    parser.add_argument(
+        "--profile_steps",
+        type=_first_and_last,
+        metavar="FIRST:LAST",
+        help="trace these training steps of every stage, for TensorBoard and xprof",
     )
     hosts = parser.add_argument_group("several processes")
     hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
@@ -70,13 +78,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags, rest = parser.parse_known_args(argv)
     try:
         config = recipes.load_recipe(flags.config, recipes.overrides_of(rest))
+        if flags.profile_steps:
+            recipes.set_in_stages(config, "profile.profile_steps", flags.profile_steps)
     except recipes.ConfigError as error:
         return _fail(error, EXIT_BAD_INPUT)
     with Interruption() as interruption:
-        return _run(config, flags, interruption)
+        return _run(config, flags, interruption, began)
 
 
-def _run(config: recipes.ConfigDict, flags: argparse.Namespace, interruption: Interruption) -> int:
+def _run(
+    config: recipes.ConfigDict,
+    flags: argparse.Namespace,
+    interruption: Interruption,
+    began: float,
+) -> int:
     # Imported here: --help and a mistyped flag must not wait for JAX.
     from vidpretrain import parallel
     from vidpretrain.analyze import report
@@ -84,21 +99,26 @@ def _run(config: recipes.ConfigDict, flags: argparse.Namespace, interruption: In
     from vidpretrain.convert.tree import MismatchError
     from vidpretrain.data import TooManyBadInputsError, WorkerError
     from vidpretrain.train import stages, workdirs
+    from vidpretrain.train.goodput import Goodput
     from vidpretrain.train.loop import TrainingError
     from vidpretrain.train.plan import PlanError
 
     workdir = flags.workdir
     try:
         _join_others(flags)
-        resolved = config.to_dict()
-        plans = stages.plan_stages({name: resolved[name] for name in config.stages})
-        workdirs.claim(workdir, resolved)
-        workdirs.use_compilation_cache(workdir)
-        results = stages.run_stages(plans, workdir, interruption)
-        if parallel.is_first_process():
-            print(report.table(results))
-            report.draw_curves(workdir, results, workdir / "curves.png")
-            print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
+        with Goodput(since=began) as goodput:
+            resolved = config.to_dict()
+            plans = stages.plan_stages({name: resolved[name] for name in config.stages})
+            workdirs.claim(workdir, resolved)
+            workdirs.use_compilation_cache(workdir)
+            if parallel.is_first_process():
+                goodput.keep_in(workdir)
+            results = stages.run_stages(plans, workdir, interruption, goodput)
+            if parallel.is_first_process():
+                print(report.table(results))
+                report.draw_curves(workdir, results, workdir / "curves.png")
+                print(f"\n{goodput.table()}")
+                print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -118,6 +138,13 @@ def _join_others(flags: argparse.Namespace) -> None:
         raise parallel.JoinError(f"--{next(iter(given))} wants --coordinator or --distributed")
     if given or flags.distributed:
         parallel.join(**given)
+
+
+def _first_and_last(text: str) -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} must be FIRST:LAST, such as 10:12")
+    return int(first), int(last)
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -12,9 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from vidpretrain.train import step
+from vidpretrain import models
+from vidpretrain.train import losses, optim, paths, step
 from vidpretrain.train.losses import Loss
-from vidpretrain.train.mixing import Augment
+from vidpretrain.train.mixing import Augment, Mix
 from vidpretrain.train.state import Averaging, create_state
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
@@ -42,7 +43,7 @@ def batch(rng, size=6):
     }
 
 
-def setup(ema=False, loss=LOSS, augment=NONE):
+def setup(ema=False, loss=LOSS, augment=NONE, **options):
     model = Tiny()
     schedule = optax.constant_schedule(0.1)
     optimizer = optax.sgd(schedule)
@@ -57,6 +58,7 @@ def setup(ema=False, loss=LOSS, augment=NONE):
         augment=augment,
         loss=loss,
         averaging=Averaging(0.75),
+        **options,
     )
     return state, jax.jit(function)
 
@@ -97,6 +99,132 @@ def test_moving_averages_follow_at_their_rate():
         )
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), average, expected)
     assert new.eval_variables is new.ema
+
+
+def test_averages_warm_up():
+    """By hand: 1/10, then 2/11, 3/12, until the decay itself is less."""
+    averaging = Averaging(0.2, warmup=True)
+    decays = [float(averaging.decay_at(jnp.asarray(step))) for step in range(4)]
+    np.testing.assert_allclose(decays, [0.1, 2 / 11, 0.2, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(averaging.update(10.0, 20.0, jnp.asarray(0)), 19.0, rtol=1e-6)
+
+
+def test_an_average_of_what_stays_does_not_move():
+    value = jnp.asarray(np.random.default_rng(0).normal(size=100), jnp.float32)
+    np.testing.assert_array_equal(Averaging(0.999).update(value, value, jnp.asarray(0)), value)
+
+
+def test_parts_of_a_batch_give_its_gradient_and_pass_statistics_on():
+    data = batch(np.random.default_rng(0), size=6)
+    (state, whole), (_, parts) = setup(), setup(accumulate=3)
+    key = jax.random.key(1)
+    (expected, metrics), (new, part_metrics) = whole(state, data, key), parts(state, data, key)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), metrics, part_metrics)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-6), expected.params, new.params
+    )
+    # The statistics see rows 0 and 3, then 1 and 4, then 2 and 5.
+    x = ((data["video"] / 255.0 - MEAN) / STD).mean(axis=(1, 2, 3))
+    mean = np.zeros(3)
+    for part in range(3):
+        mean = 0.9 * mean + 0.1 * x[part::3].mean(axis=0)
+    np.testing.assert_allclose(new.batch_stats["mean"], mean, rtol=1e-4)
+
+
+NETWORK = "resnet:depths=1,width=4,stem_kernel=3"
+
+
+def network_step(spec, optim_options, augment=NONE, **step_options):
+    """Return the first state and the step of a small network with norms, dropout off."""
+    model = models.make_model(spec, num_classes=4, dropout=0.0)
+    schedule = optax.constant_schedule(0.1)
+    optimizer = optim.make_optimizer(name="sgd", schedule=schedule, **optim_options)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 8, 8, 3)))
+    state = create_state(variables, optimizer, ema=True)
+    function = step.make_train_step(
+        model,
+        optimizer,
+        schedule,
+        mean=MEAN,
+        std=STD,
+        augment=augment,
+        loss=Loss(),
+        averaging=Averaging(0.9),
+        **step_options,
+    )
+    return state, jax.jit(function)
+
+
+def clips(size=8):
+    rng = np.random.default_rng(0)
+    return batch(rng, size) | {"video": rng.integers(0, 256, (size, 2, 8, 8, 3), np.uint8)}
+
+
+def assert_parts_equal_the_batch(spec, order, **options):
+    data = clips()
+    ordered = jax.tree.map(lambda x: x[np.asarray(order)], data)
+    key = jax.random.key(1)
+    state, whole = network_step(spec, {"clip_norm": 1.0}, **options)
+    _, parts = network_step(spec, {"clip_norm": 1.0}, **options, accumulate=2)
+    expected, metrics = whole(state, ordered, key)
+    new, part_metrics = parts(state, data, key)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, metrics, part_metrics)
+    jax.tree.map(close, expected.params, new.params)
+
+
+def test_parts_equal_the_batch_where_norms_are_frozen_mixtures_too():
+    mixed = Augment(4, Mix(mixup=0.8))
+    assert_parts_equal_the_batch(f"{NETWORK},norm_frozen=true", range(8), augment=mixed)
+
+
+def test_parts_equal_the_batch_where_norms_see_the_same_groups():
+    """A part of 4 rows has the groups (0, 2) and (4, 6), the other (1, 3) and (5, 7)."""
+    assert_parts_equal_the_batch(f"{NETWORK},norm_group=2", [0, 2, 4, 6, 1, 3, 5, 7])
+
+
+@pytest.mark.parametrize("remat", ["", ",remat=1"])
+def test_frozen_stages_stay_bit_by_bit_and_their_norms_take_no_statistics(remat):
+    frozen = ("stem/*", "stage1/block0/conv1/norm/*")
+    options = {"weight_decay": 0.1, "frozen": frozen}
+    state, train_step = network_step(NETWORK + remat, options, frozen=frozen)
+    # A negative zero must not become a positive one.
+    params = paths.map_by_path(lambda path, w: -0.0 * w if "bias" in path else w, state.params)
+    state = dataclasses.replace(state, params=params)
+    new, metrics = train_step(state, clips(), jax.random.key(1))
+
+    def same(path, old, new):
+        assert (np.asarray(old).tobytes() == np.asarray(new).tobytes()) == path.startswith(
+            ("stem/", "stage1/block0/conv1/norm/")
+        ), path
+
+    paths.map_by_path(same, state.params, new.params)
+    paths.map_by_path(same, state.batch_stats, new.batch_stats)
+    averages = new.ema["params"]["stem"], new.ema["batch_stats"]["stem"]
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        averages,
+        (state.params["stem"], state.batch_stats["stem"]),
+    )
+    assert new.opt_state.inner_state is not None
+    assert metrics["grad_norm"] > 0
+
+
+def test_freezing_all_but_the_head_is_a_linear_probe_on_running_statistics():
+    """The gradient's norm is the head's alone, by hand from the features of evaluation."""
+    frozen = ("stem/*", "stage*")
+    state, train_step = network_step(NETWORK, {"frozen": frozen}, frozen=frozen)
+    data = clips()
+    _, metrics = train_step(state, data, jax.random.key(1))
+    model = models.make_model(NETWORK, num_classes=4, dropout=0.0)
+    inputs = step.normalise(data["video"], MEAN, STD)
+
+    def loss(head):
+        logits = model.apply({**state.variables, "params": {**state.params, "head": head}}, inputs)
+        return losses.cross_entropy(logits, jax.nn.one_hot(data["label"], 4)).mean()
+
+    expected = optax.tree.norm(jax.grad(loss)(state.params["head"]))
+    np.testing.assert_allclose(metrics["grad_norm"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])

@@ -54,7 +54,7 @@ np.save(sys.argv[1], np.stack(values))
 
 
 def test_scores_depend_on_no_batch_size_and_no_number_of_devices(tmp_path):
-    field = "parallel.num_devices"
+    field = "parallel.data"
     subprocess.run(
         [sys.executable, "-c", BATCHES.replace("{DEVICES}", field), tmp_path / "values.npy"],
         cwd=ROOT,

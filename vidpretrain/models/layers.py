@@ -263,7 +263,9 @@ class BatchNorm(nn.Module):
 
     Under `jit` with a sharded batch the statistics are those of the whole batch. With
     `norm.group_size` the batch is cut into groups of that many clips, each normalised by itself
-    as the released code does on each GPU; running statistics take the groups' mean.
+    as the released code does on each GPU; running statistics take the groups' mean. Groups that lie
+    within devices are normalised without communication; only the means for the running statistics,
+    2 C numbers that nothing waits for, travel.
 
     Note:
         As in PyTorch, the running variance is the unbiased one, and the batch's is not.

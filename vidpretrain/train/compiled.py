@@ -29,6 +29,7 @@ def compile_train_step(plan: Plan) -> jax.stages.Wrapped:
             loss=plan.loss,
             averaging=plan.averaging,
             frozen=plan.config["optim"]["frozen"],
+            accumulate=plan.config["optim"]["accumulate"],
             gather=functools.partial(parallel.gather, mesh=plan.mesh),
         ),
         in_shardings=(placed, sharded, replicated),

@@ -31,6 +31,7 @@ from vidpretrain import parallel
 from vidpretrain.convert.folder import Card
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.feed import Feed
+from vidpretrain.train.goodput import Goodput
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.scores import Scores
@@ -93,6 +94,7 @@ def run_loop(
     card: Card,
     writer: MetricsWriter | None,
     progress: Progress,
+    goodput: Goodput,
 ) -> Outcome:
     """Train from `state` to the last step.
 
@@ -110,6 +112,8 @@ def run_loop(
         card: what a checkpoint says of itself; step, clock and metrics are filled in here.
         writer: takes the metrics; None on all processes but the first.
         progress: shows them.
+        goodput: accounts for the time of tests, saves and waits for data; the caller has it on
+            `step`.
 
     Raises:
         Interrupted: a signal came; the state is saved.
@@ -137,7 +141,8 @@ def run_loop(
         test_metrics: dict[str, float] = {}
         if test_due and not stopping:
             try:
-                scores = evaluate(state)
+                with goodput.on("evaluation"):
+                    scores = evaluate(state)
             except Interrupted:
                 stopping = True
             else:
@@ -156,23 +161,26 @@ def run_loop(
                 metrics=test_metrics,
                 metric=test_metrics.get("test/top1"),
             )
-            if step > start:
-                store.save(step, state, card)
-            elif test_metrics and untested:
-                if store.latest() is None:  # A stage of no steps keeps what it has tested.
+            with goodput.on("checkpoint"):
+                if step > start:
+                    goodput.saving(step)
                     store.save(step, state, card)
-                else:
-                    store.relabel(step, card)
+                elif test_metrics and untested:
+                    if store.latest() is None:  # A stage of no steps keeps what it has tested.
+                        store.save(step, state, card)
+                    else:
+                        store.relabel(step, card)
             told.saved(step)
             clock.saved()
             window.restart()
         if stopping:
-            store.wait()
+            with goodput.on("checkpoint"):
+                store.wait()
             raise Interrupted(f"step {step} is saved" if step else "no step was taken yet")
         if last:
             break
 
-        with window.waiting():
+        with window.waiting(), goodput.waiting_for_data():
             batch = feed.next(lambda: interruption.requested)
         requested = interruption.requested
         if alone and requested:
@@ -186,6 +194,7 @@ def run_loop(
             "save": 0 < cadence.checkpoint_sec < clock.since_save(),
         }
         state, metrics = train_step(state, {**batch, **_rows(flags, batch, mesh)}, key)
+        goodput.dispatched(metrics["loss"])
         step += 1
         progress.advance()
         window.count(batch["label"].shape[0])
@@ -195,7 +204,8 @@ def run_loop(
             told.read()
             if not told.stop:
                 _report(step, metrics, window, writer, progress)
-    store.wait()
+    with goodput.on("checkpoint"):
+        store.wait()
     assert scores is not None, "the last turn tests"
     return Outcome(state=state, scores=scores, seconds=clock.seconds())
 

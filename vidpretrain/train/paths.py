@@ -65,7 +65,10 @@ def check_patterns(patterns: Patterns, params: Any, *, field: str) -> None:
                 f"{field}: earlier patterns have taken all that {pattern!r} matches; "
                 "put it before them, or drop it"
             )
-        raise ValueError(f"{field}: {pattern!r} matches no parameter; {closest(pattern, paths)}")
+        parts = dict.fromkeys(f"{path.split('/')[0]}/*" for path in paths)
+        raise ValueError(
+            f"{field}: {pattern!r} matches no parameter; {closest(pattern, [*parts, *paths])}"
+        )
 
 
 def stop_gradients(params: Any, frozen: Patterns) -> Any:

@@ -27,6 +27,7 @@ from vidpretrain.train.loop import Cadence
 from vidpretrain.train.losses import Loss
 from vidpretrain.train.mixing import Augment, Erase, Mix
 from vidpretrain.train.paths import check_patterns
+from vidpretrain.train.profile import check_steps
 from vidpretrain.train.scores import check_average
 from vidpretrain.train.state import Averaging
 
@@ -130,6 +131,13 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         ("test.batch_size", config["test"]["batch_size"]),
     ):
         parallel.process_slice(size, mesh, what=field)
+    accumulate = config["optim"]["accumulate"]
+    if accumulate < 1 or config["batch_size"] % (accumulate * mesh.size):
+        raise ValueError(
+            f"optim.accumulate={accumulate}: batch_size={config['batch_size']} cannot be cut into "
+            f"as many micro-batches over {mesh.size} devices; give a divisor of "
+            f"{config['batch_size'] // mesh.size}"
+        )
     if config["norm"]["precise_batches"] != 0:
         raise ValueError("norm.precise_batches can only be 0")
     check_average(config["test"]["average"])
@@ -148,13 +156,13 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         images_per_example=views.sampling.frames,
     )
     cadence = _make_cadence(config, budget)
+    check_steps(config["profile"]["profile_steps"], cadence.total)
     # A stage that only tests has no rate, whatever its schedule says.
     schedule = optax.constant_schedule(0.0)
     if cadence.total:
-        schedule = _make_schedule(config["schedule"], budget, cadence.total)
+        schedule = resolve_schedule(config["schedule"], budget, cadence.total)
     optimizer = dict(config["optim"])
-    if optimizer.pop("accumulate") != 1:
-        raise ValueError("optim.accumulate can only be 1")
+    del optimizer["accumulate"]  # The step's.
     plan = Plan(
         name=name,
         config=config,
@@ -199,11 +207,30 @@ def _check_clips(plan: Plan) -> None:
             f"pixels.mean and pixels.std have {channels} and {len(plan.config['pixels']['std'])} "
             f"values, but clips have {clip.shape[-1]} channels; give one value for each"
         )
-    params = jax.eval_shape(plan.init, jax.random.key(0))["params"]
     section = plan.config["optim"]
+    params = _check_network(plan, section["accumulate"])["params"]
     check_patterns(section["frozen"], params, field="optim.frozen")
     factors = section["lr_factors"]
     check_patterns([pattern for pattern, _ in factors], params, field="optim.lr_factors")
+
+
+def _check_network(plan: Plan, accumulate: int) -> Any:
+    """Find out, on shapes alone, whether the network takes micro-batches; return its variables."""
+    key = jax.random.key(0)
+    variables = jax.eval_shape(plan.init, key)
+    rows = plan.config["batch_size"] // accumulate
+    channels = len(plan.config["pixels"]["mean"])
+    clips = jax.ShapeDtypeStruct(
+        (rows, plan.frames, plan.size_px, plan.size_px, channels), jnp.float32
+    )
+    jax.eval_shape(
+        lambda variables, clips: plan.model.apply(
+            variables, clips, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        ),
+        variables,
+        clips,
+    )
+    return variables
 
 
 def _first_clip(plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -243,7 +270,9 @@ def _keep_every_steps(section: Mapping[str, Any], budget: Budget) -> int | None:
     return max(1, budget.steps(section["keep_every"], field="checkpoint.keep_every"))
 
 
-def _make_schedule(section: Mapping[str, Any], budget: Budget, total_steps: int) -> optax.Schedule:
+def resolve_schedule(
+    section: Mapping[str, Any], budget: Budget, total_steps: int
+) -> optax.Schedule:
     """Bring the configuration's units to steps and rates: epochs, and lr per base batch."""
     fields = dict(section)
     base_batch = fields.pop("base_batch")

@@ -5,11 +5,13 @@
 ```
 WORKDIR/config.json            the resolved configuration
 WORKDIR/results.json           what the finished stages came to
+WORKDIR/goodput.json           where the time went, of all runs in this folder
 WORKDIR/STAGE/checkpoints/     steps (docs/checkpoints.md)
 WORKDIR/STAGE/metrics.jsonl    and tensorboard/
 WORKDIR/STAGE/data.json        what exactly it was shown, and by which decoders
 WORKDIR/STAGE/bad_inputs.jsonl examples that could not be read, and what took their place
 WORKDIR/STAGE/scores.npz       of every test example, where `test.save_scores` asks for them
+WORKDIR/STAGE/profile/         traces of the steps that `profile.profile_steps` names
 WORKDIR/STAGE/report.json      where each initial weight came from, if from another network
 WORKDIR/STAGE/result.json      written last: the stage is finished
 ```
@@ -29,9 +31,11 @@ import jax
 
 from vidpretrain import convert, data, parallel
 from vidpretrain.convert.folder import STEPS, Card
+from vidpretrain.train import profile, step
 from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.compiled import compile_train_step, initial_state, state_shapes
 from vidpretrain.train.feed import Feed
+from vidpretrain.train.goodput import Goodput
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
@@ -96,13 +100,16 @@ def plan_stages(stages: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
     ]
 
 
-def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption) -> list[Result]:
+def run_stages(
+    plans: Sequence[Plan], workdir: Path, interruption: Interruption, goodput: Goodput
+) -> list[Result]:
     """Run every stage that is not finished, in order.
 
     Args:
         plans: of the stages.
         workdir: the run's folder.
         interruption: tells of signals.
+        goodput: accounts for the time.
 
     Returns:
         The results of all stages; `WORKDIR/results.json` holds them too.
@@ -121,7 +128,7 @@ def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption)
             continue
         if interruption.requested and jax.process_count() == 1:
             raise Interrupted(f"{plan.name} was not begun")
-        results[plan.name] = result = _run_stage(plan, workdir, results, interruption)
+        results[plan.name] = result = _run_stage(plan, workdir, results, interruption, goodput)
         if parallel.is_first_process():
             write_json(done, dataclasses.asdict(result))
             write_json(
@@ -131,14 +138,18 @@ def run_stages(plans: Sequence[Plan], workdir: Path, interruption: Interruption)
 
 
 def _run_stage(
-    plan: Plan, workdir: Path, earlier: Mapping[str, Result], interruption: Interruption
+    plan: Plan,
+    workdir: Path,
+    earlier: Mapping[str, Result],
+    interruption: Interruption,
+    goodput: Goodput,
 ) -> Result:
     config = plan.config
     source = config["init"]["source"]
     seen_before = earlier[source].images_seen if source in earlier else 0
     # An earlier stage's name means that stage's newest checkpoint.
     checkpoint = str(workdir / source) if source in earlier else source
-    outcome = _train(plan, workdir / plan.name, checkpoint, interruption)
+    outcome = _train(plan, workdir / plan.name, checkpoint, interruption, goodput)
     if config["test"]["save_scores"] and parallel.is_first_process():
         outcome.scores.save(workdir / plan.name / SCORES)
     scores = outcome.scores.metrics()
@@ -157,7 +168,9 @@ def _run_stage(
     )
 
 
-def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption) -> Outcome:
+def _train(
+    plan: Plan, folder: Path, checkpoint: str, interruption: Interruption, goodput: Goodput
+) -> Outcome:
     config, mesh = plan.config, plan.mesh
     key = jax.random.key(config["seed"])
     store = CheckpointStore(
@@ -168,7 +181,9 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
     )
     state, card = _first_state(plan, key, checkpoint, folder, store)
     start = int(state.step)
+    goodput.begin(plan.name, start)
 
+    train_step: step.TrainStep = compile_train_step(plan)
     watchdog = Watchdog(config["stall_sec"])
     test = make_tester(plan, interruption, watchdog)
 
@@ -189,12 +204,20 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             )
             sources = {"train": plan.train_source, "test": plan.test_source}
             write_json(folder / "data.json", data.run_manifest(sources, plan.views))
+            if steps := config["profile"]["profile_steps"]:
+                train_step = stack.enter_context(
+                    profile.ProfiledStep(
+                        train_step, folder / profile.FOLDER, steps=steps, start_step=start
+                    )
+                )
         batches = stack.enter_context(_train_batches(plan, start, folder))
+        feed = stack.enter_context(Feed(batches, mesh))
+        stack.enter_context(goodput.on("step"))
         return run_loop(
             state,
             cadence=plan.cadence,
-            train_step=compile_train_step(plan),
-            feed=stack.enter_context(Feed(batches, mesh)),
+            train_step=train_step,
+            feed=feed,
             evaluate=lambda state: test(state.eval_variables),
             # On every device: a key on one would be sent to the others at each step.
             key=jax.jit(jax.random.fold_in, out_shardings=parallel.replicated(mesh))(
@@ -207,6 +230,7 @@ def _train(plan: Plan, folder: Path, checkpoint: str, interruption: Interruption
             card=card,
             writer=writer,
             progress=progress,
+            goodput=goodput,
         )
 
 

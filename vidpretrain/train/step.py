@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from vidpretrain.train import losses
+from vidpretrain.train.accumulate import in_parts
 from vidpretrain.train.losses import Loss
 from vidpretrain.train.mixing import Augment
 from vidpretrain.train.paths import Patterns, frozen_norms, keep, stop_gradients
@@ -26,6 +27,13 @@ EvalStep = Callable[[Any, dict[str, jax.Array]], Metrics]
 
 # Streams of a step's randomness, all derived from its key.
 _DROPOUT_STREAM, _AUGMENT_STREAM = 0, 1
+
+
+class _Prepared(NamedTuple):
+    """A batch as the network takes it: floats `[B, T, H, W, C]`, and targets `[B, K]`."""
+
+    clips: jax.Array
+    target: jax.Array
 
 
 def normalise(
@@ -59,6 +67,7 @@ def make_train_step(
     loss: Loss,
     averaging: Averaging = NO_AVERAGING,
     frozen: Patterns = (),
+    accumulate: int = 1,
     gather: Callable[[Any], Any] = lambda params: params,
 ) -> TrainStep:
     """Return the pure function `(state, batch, key) -> (state, metrics)`.
@@ -78,6 +87,7 @@ def make_train_step(
         averaging: how the moving averages follow; used when the state keeps them.
         frozen: patterns of parameters that stay as they are, bit by bit, their norms too
             (`paths.frozen_norms`).
+        accumulate: micro-batches that a batch is computed in (`accumulate.in_parts`).
         gather: makes parameters whole where a mesh has cut them (`parallel.gather`).
 
     Returns:
@@ -90,34 +100,40 @@ def make_train_step(
     """
 
     def loss_fn(
-        params: Any, batch_stats: Any, clips: jax.Array, target: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        params = stop_gradients(params, frozen)
+        params: Any, batch_stats: Any, batch: _Prepared, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         with frozen_norms(frozen):
             logits, updated = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                clips,
+                {"params": stop_gradients(params, frozen), "batch_stats": batch_stats},
+                batch.clips,
                 train=True,
                 mutable=["batch_stats"],
                 rngs={"dropout": key},
             )
-        return loss(logits, target).mean(), (logits, updated.get("batch_stats", {}))
+        mean_loss = loss(logits, batch.target).mean()
+        top1 = jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(batch.target, -1))
+        return mean_loss, ({"loss": mean_loss, "top1": top1}, updated.get("batch_stats", {}))
+
+    def gradient_fn(
+        params: Any, batch_stats: Any, batch: _Prepared, key: jax.Array
+    ) -> tuple[tuple[Metrics, Any], Any]:
+        gradients, aux = jax.grad(loss_fn, has_aux=True)(params, batch_stats, batch, key)
+        return aux, gradients
 
     def step(
         state: TrainState, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
+        # All of the batch, so that what a clip is mixed with does not depend on `accumulate`.
         clips, target = augment(
             jax.random.fold_in(key, _AUGMENT_STREAM),
             normalise(batch["video"], mean, std),
             batch["label"],
         )
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (mean_loss, (logits, batch_stats)), grads = grad_fn(
+        (means, batch_stats), grads = in_parts(gradient_fn, accumulate)(
             gather(state.params),
             state.batch_stats,
-            clips,
-            target,
+            _Prepared(clips, target),
             jax.random.fold_in(key, _DROPOUT_STREAM),
         )
         grad_norm = optax.tree.norm(grads)
@@ -127,7 +143,7 @@ def make_train_step(
         if ema is not None:
             trained = {"params": params, "batch_stats": batch_stats}
             ema = averaging.update(ema, trained, state.step)
-        finite = jnp.isfinite(mean_loss) & jnp.isfinite(grad_norm)
+        finite = jnp.isfinite(means["loss"]) & jnp.isfinite(grad_norm)
         stop = jnp.any(batch["stop"])
         old = (state.params, state.batch_stats, state.opt_state, state.ema)
         params, batch_stats, opt_state, ema = jax.tree.map(
@@ -137,8 +153,7 @@ def make_train_step(
         )
         skipped = jnp.where(finite, 0, state.skipped + 1)
         metrics = {
-            "loss": mean_loss,
-            "top1": jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(target, -1)),
+            **means,
             "grad_norm": grad_norm,
             "lr": jnp.asarray(schedule(state.step), jnp.float32),
             "skipped": skipped.astype(jnp.float32),

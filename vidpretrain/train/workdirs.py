@@ -23,6 +23,7 @@ FREE_FIELDS = (
     "checkpoint",
     "input",
     "parallel",
+    "profile",
     "test.batch_size",
     "test.save_scores",
     "max_skipped",
