@@ -12,6 +12,10 @@ from vidpretrain.commands import run_command
 # Each command, its module, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "count": ("vidpretrain.analyze.count_command", "parameters and GFLOPs of a network"),
+    "test": ("vidpretrain.analyze.test_command", "test a checkpoint, with any number of views"),
+    "classes": ("vidpretrain.analyze.classes_command", "scores class by class, and confusions"),
+    "fuse": ("vidpretrain.analyze.fuse_command", "several networks' scores as one"),
+    "splits": ("vidpretrain.analyze.splits_command", "means over splits, or over seeds"),
 }
 
 

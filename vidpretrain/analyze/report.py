@@ -6,9 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vidpretrain.train.metrics import read_metrics
 from vidpretrain.train.stages import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def table(results: Sequence[Result]) -> str:
@@ -32,6 +36,16 @@ def table(results: Sequence[Result]) -> str:
         )
         for result in results
     ]
+    return markdown(header, rows)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, aligned for reading as text.
+
+    Args:
+        header: names of the columns; the first is set to the left, the others to the right.
+        rows: as many cells each.
+    """
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -82,6 +96,11 @@ def draw_curves(workdir: Path, results: Sequence[Result], path: Path) -> None:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
     accuracy.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Write a figure as PNG, whole or not at all."""
     temporary = path.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=120)
+    figure.savefig(temporary, dpi=dpi)
     temporary.replace(path)
