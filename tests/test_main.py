@@ -100,6 +100,13 @@ def test_another_configuration_is_refused(finished, capsys):
         ("--config.finetuned.init.method=centre", "center"),
         ("--config.finetuned.checkpoint.keep_every=10", "checkpoint.keep_every='10'"),
         ("--config.finetuned.model.num_classes=3", "40"),
+        ("--config.finetuned.loss.kind=bce", "loss.kind='bce'"),
+        ("--config.finetuned.mix.per=batches", "did you mean 'batch'"),
+        ("--config.finetuned.erase.prob=2", "erase.prob=2.0"),
+        (
+            "--config.finetuned.mix.cutmix=1 --config.finetuned.views.repeats=3",
+            "batch_size=4 with views.repeats=3: mixup and cutmix need two examples",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_error_and_writes_nothing(tmp_path, capsys, override, message):

@@ -162,6 +162,17 @@ def test_repeats_are_other_clips_of_the_same_examples(batch_size, repeats):
             np.testing.assert_array_equal(batch.example, np.tile(batch.example[:distinct], repeats))
 
 
+@pytest.mark.parametrize(("batch_size", "repeats"), [(2, 1), (4, 2), (6, 3), (12, 3), (40, 4)])
+def test_copies_of_an_example_are_not_next_to_each_other(batch_size, repeats):
+    """Clips are mixed with the one before them; of a batch's first that is the last."""
+    augmentation = Augmentation(ShiftedCrop(2), repeats=repeats)
+    stream = train_batches(
+        Numbered(4 * batch_size), WINDOW, augmentation, batch_size=batch_size, seed=0
+    )
+    for batch in take(stream, 2 * repeats):
+        assert (batch.example != np.roll(batch.example, 1)).all()
+
+
 def test_repeats_differ_in_frames():
     augmentation = Augmentation(ShiftedCrop(2), repeats=8)
     stream = train_batches(Numbered(1, side=2), WINDOW, augmentation, batch_size=8, seed=0)

@@ -86,6 +86,22 @@ def test_drop_path_drops_residual_branches_not_shortcuts():
     np.testing.assert_array_equal(y, x)
 
 
+def test_drop_path_keeps_a_branch_at_its_scale_or_drops_it():
+    """What a block adds to a clip is nothing, or 1 / (1 - rate) of what it adds in tests."""
+    from vidpretrain.models.resnet import BasicBlock
+
+    x = jnp.repeat(jnp.abs(jnp.asarray(CLIPS[:1])), 40, axis=0) + 5.0
+    block = BasicBlock(features=5, drop_path=0.25, norm=layers.Norm(frozen=True))
+    # A branch so small that the block's last ReLU lets everything through.
+    variables = jax.tree.map(lambda leaf: leaf / 2, block.init(jax.random.key(0), x))
+    branch = block.apply(variables, x)[0] - x[0]
+    y = block.apply(variables, x, True, rngs={"dropout": jax.random.key(1)})
+    kept = np.array([not np.array_equal(clip, x[0]) for clip in y])
+    assert 0.5 < kept.mean() < 0.95
+    for clip in y[kept]:
+        np.testing.assert_allclose(clip - x[0], branch / 0.75, atol=1e-5)
+
+
 def test_initialisers_are_the_released_ones():
     variables = Conv(256, (3, 3, 3), groups=64).init(jax.random.key(0), jnp.zeros((1, 1, 4, 4, 64)))
     kernel = variables["params"]["kernel"]

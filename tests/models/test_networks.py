@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vidpretrain import models
-from vidpretrain.models import resnet, slowfast, x3d
+from vidpretrain.models import layers, resnet, slowfast, x3d
 from vidpretrain.models.slowfast import slow_frames
 
 FAMILIES = ("slowonly50", "csn50", "r2plus1d34", "slowfast50_4x16", "x3d_s")
@@ -228,6 +228,44 @@ def test_every_family_recomputes_the_stages_named(name):
     stages = 4 if name.startswith("slowfast") else 2
     recomputed = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in ("checkpoint", "remat2")]
     assert len(recomputed) == stages
+
+
+def drop_path_rates_of(spec: str) -> dict[str, float]:
+    """Return the rate of every block's drop-path by the block's path, in order of execution."""
+    rates = {}
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, layers.DropPath):
+            rates["/".join(context.module.path[:-1])] = context.module.rate
+        return call(*args, **kwargs)
+
+    model = models.make_model(spec, num_classes=5)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 4, 64, 64, 3)))
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("spec", "pathways", "blocks"),
+    [
+        ("slowonly50", ("",), 16),
+        ("csn50", ("",), 16),
+        ("r2plus1d34", ("",), 16),
+        ("x3d_s", ("",), 26),
+        ("slowfast50_4x16", ("fast/", "slow/"), 16),
+        ("tsn_mobilenet_v2", ("",), 10),
+    ],
+)
+def test_drop_path_is_in_every_residual_block_and_grows_linearly(spec, pathways, blocks):
+    rates = drop_path_rates_of(f"{spec}:drop_path=0.3")
+    assert len(rates) == len(pathways) * blocks
+    for pathway in pathways:
+        found = [rate for path, rate in rates.items() if path.startswith(pathway)]
+        if spec == "tsn_mobilenet_v2":  # Blocks without a shortcut have no branch to drop.
+            assert found == sorted(found)
+            assert found[-1] < 0.3
+        else:
+            np.testing.assert_allclose(found, np.linspace(0.0, 0.3, blocks))
 
 
 def test_stages_to_recompute_must_exist():

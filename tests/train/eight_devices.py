@@ -17,7 +17,7 @@ import optax
 from vidpretrain import models, parallel
 from vidpretrain.train import optim, step
 from vidpretrain.train.losses import Loss
-from vidpretrain.train.mixing import Augment
+from vidpretrain.train.mixing import Augment, Erase, Mix
 from vidpretrain.train.state import create_state
 
 NETWORK = "resnet:depths=1,width=4,stem_kernel=3"
@@ -82,9 +82,25 @@ def forward_collectives(spec, mesh):
     return len(COLLECTIVE.findall(logits.lower(variables, clips).compile().as_text()))
 
 
+def mix_on(mesh):
+    """Return augmented clips and their targets, and the shapes of what devices send each other."""
+    augment = Augment(4, Mix(mixup=0.2, cutmix=1.0, per="clip"), Erase(prob=0.5, fill="noise"))
+    replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
+    arrays = parallel.put_batch(batch(), mesh)
+    arguments = jax.random.key(3), arrays["video"].astype(jnp.float32), arrays["label"]
+    augment = jax.jit(augment, in_shardings=(replicated, sharded, sharded), out_shardings=sharded)
+    compiled = augment.lower(*arguments).compile()
+    sent = re.findall(
+        r"= (\S+?)\{\S* (?:collective-permute|all-gather|all-to-all)", compiled.as_text()
+    )
+    return [np.asarray(x) for x in compiled(*arguments)], sorted(sent)
+
+
 def main():
     meshes = parallel.make_mesh(), parallel.make_mesh(data=1)
     in_parts, _ = compile_step(f"{NETWORK},norm_group=1", meshes[0], accumulate=2)
+    (mixed, sent), (expected, _) = map(mix_on, meshes)
+    mixed_on_two_axes, _ = mix_on(parallel.make_mesh(data=4, fsdp=2))
     report = {
         "devices": meshes[0].size,
         "grouped": distance(f"{NETWORK},norm_group=2", meshes),
@@ -92,6 +108,9 @@ def main():
         "collectives of whole batches": forward_collectives(NETWORK, meshes[0]),
         "collectives of groups": forward_collectives(f"{NETWORK},norm_group=2", meshes[0]),
         "kinds of collectives in parts": sorted(set(COLLECTIVE.findall(in_parts.as_text()))),
+        "mixed alike": all(map(np.array_equal, mixed, expected)),
+        "mixed alike on two axes": all(map(np.array_equal, mixed_on_two_axes, expected)),
+        "sent to mix": sent,
     }
     print(json.dumps(report))
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Norms and micro-batches on eight (fake) devices, in a process of their own."""
+"""Norms, micro-batches and mixtures on eight (fake) devices, in a process of their own."""
 
 import json
 import os
@@ -46,3 +46,10 @@ def test_the_number_of_devices_changes_nothing(report, kind):
 def test_parts_are_cut_within_devices(report):
     """Only sums of gradients and statistics travel, no clip does."""
     assert report["kinds of collectives in parts"] == ["all-reduce"]
+
+
+def test_mixtures_are_the_same_bits_and_take_one_clip_of_a_neighbour(report):
+    assert report["mixed alike"]
+    assert report["mixed alike on two axes"]
+    # Of each device one target and one clip.
+    assert report["sent to mix"] == ["f32[1,2,8,8,3]", "f32[1,4]"]

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from tests.reference import mixing
 from vidpretrain import models
 from vidpretrain.train import losses, optim, paths, step
 from vidpretrain.train.losses import Loss
@@ -309,6 +310,39 @@ def test_a_step_tells_that_a_checkpoint_is_due():
     assert metrics["save"]
     assert not metrics["stop"]
     assert new.step == 1
+
+
+def test_a_step_learns_from_what_augmentation_gives_and_scores_the_heavier_class():
+    """Clips and targets are those of the run's key, folded with the step and a stream."""
+    target = np.random.default_rng(1).dirichlet(np.ones(4), 6).astype(np.float32)
+
+    def augment(key, clips, label):
+        shade = jax.random.uniform(key, (6, 1, 1, 1, 1))
+        return clips * shade, jnp.asarray(target)
+
+    state, train_step = setup(loss=Loss(kind="binary"), augment=augment)
+    data = batch(np.random.default_rng(0))
+    pixels = data["video"].copy()
+    new, metrics = train_step(state, data, jax.random.key(1))
+    np.testing.assert_array_equal(data["video"], pixels)
+
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(1), 0), 1)
+    clips, _ = augment(key, step.normalise(pixels, MEAN, STD), data["label"])
+    x = np.float64(clips).mean(axis=(1, 2, 3))
+    head = jax.tree.map(np.float64, state.params["head"])
+    logits = x @ head["kernel"] + head["bias"]
+    loss, gradient = mixing.binary(logits, target)
+    np.testing.assert_allclose(metrics["loss"], loss.mean(), rtol=1e-5)
+    hits = np.mean(np.argmax(logits, axis=1) == np.argmax(target, axis=1))
+    np.testing.assert_allclose(metrics["top1"], hits, rtol=1e-6)
+    np.testing.assert_allclose(
+        new.params["head"]["bias"],
+        head["bias"] - 0.1 * gradient.mean(axis=0),
+        rtol=1e-4,
+        atol=1e-7,
+    )
+    _, later = train_step(dataclasses.replace(state, step=jnp.asarray(1)), data, jax.random.key(1))
+    assert later["loss"] != metrics["loss"]
 
 
 def test_pixels_are_normalised_per_channel():

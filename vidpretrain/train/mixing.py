@@ -170,16 +170,14 @@ class Mix:
     def draw(self, key: jax.Array, batch_size: int, height: int, width: int) -> Mixture:
         """Draw mixtures for a batch of clips of `height x width` pixels."""
         shape = (batch_size if self.per == "clip" else 1,)
-        on, switch, mixup, cutmix, row, column = jax.random.split(key, 6)
-        own = jnp.ones(shape, jnp.float32)
-        cut = jnp.zeros(shape, bool)
-        if self.mixup > 0:
-            own = jax.random.beta(mixup, self.mixup, self.mixup, shape, jnp.float32)
-        if self.cutmix > 0:
-            prob = self.switch_prob if self.mixup > 0 else 1.0
-            cut = jax.random.bernoulli(switch, prob, shape)
-            cut_own = jax.random.beta(cutmix, self.cutmix, self.cutmix, shape, jnp.float32)
-            own = jnp.where(cut, cut_own, own)
+        on, switch, share, row, column = jax.random.split(key, 5)
+        both = self.mixup > 0 and self.cutmix > 0
+        cut = jax.random.bernoulli(
+            switch, self.switch_prob if both else float(self.cutmix > 0), shape
+        )
+        # One draw for both kinds: beta's rejection sampling is slow to compile.
+        alpha = jnp.where(cut, self.cutmix, self.mixup).astype(jnp.float32)
+        own = jax.random.beta(share, alpha, alpha, shape, jnp.float32)
         return Mixture(
             own=jnp.where(jax.random.bernoulli(on, self.prob, shape), own, 1.0),
             cut=cut,
@@ -280,8 +278,8 @@ class Augment:
 
         Args:
             key: of this step; the result is a function of it and the batch.
-            clips: normalised, floats `[B, T, H, W, C]`; the whole batch, not a part of it that a
-                device or a micro-batch has, for partners are neighbours in it.
+            clips: normalised, floats `[B, T, H, W, C]`; the whole batch, before it is cut into
+                micro-batches, for partners are neighbours in it.
             label: integers `[B]`.
 
         Returns:
