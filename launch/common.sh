@@ -21,7 +21,7 @@ LAUNCH_WAIT_SEC=${LAUNCH_WAIT_SEC:-10}
 LAUNCH_POLL_SEC=${LAUNCH_POLL_SEC:-30}
 LAUNCH_TRIES=${LAUNCH_TRIES:-5}
 
-say() { printf 'launch: %s\n' "$*" >&2; }
+say() { [[ $DRY_RUN ]] || printf 'launch: %s\n' "$*" >&2; }
 
 fail() { # CODE MESSAGE...
   local code=$1
@@ -39,11 +39,14 @@ quote() {
   printf '%s' "${line% }"
 }
 
+# What a dry run prints, even where a command's own output is captured.
+exec 3>&1
+
 # Runs a command, or prints it in a dry run.
 run() {
   if [[ $DRY_RUN ]]; then
-    quote "$@"
-    printf '\n'
+    quote "$@" >&3
+    printf '\n' >&3
   else
     "$@"
   fi
@@ -51,7 +54,7 @@ run() {
 
 # Prints the value of a flag, the second of these arguments; refuses a missing one.
 value_of() { # FLAG VALUE...
-  (($# > 1)) || refuse "$1 wants a value"
+  [[ ${2:-} ]] || refuse "$1 wants a value"
   printf '%s' "$2"
 }
 
@@ -67,6 +70,11 @@ check_token() { # WHAT VALUE
   [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9._:/@=-]*$ ]] ||
     refuse "$1 is $(quote "$2"); it must be letters, digits and . _ : / @ = -, and begin with a" \
       "letter or digit"
+}
+
+check_bucket() { # NAME
+  [[ $1 =~ ^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$ ]] ||
+    refuse "--bucket is $(quote "$1"); give the bucket's name alone, such as my-runs"
 }
 
 check_number() { # WHAT VALUE LEAST
@@ -137,43 +145,64 @@ kind_of_error() { # FILE
   fi
 }
 
-# Runs a command of a cloud tool; tries again, at growing intervals, where that can help.
+# Runs a command of a cloud tool; tries again, at growing intervals, where that can help. After a
+# failure $error_kind and $error_line say what it was.
 patiently() {
   if [[ $DRY_RUN ]]; then
     run "$@"
     return
   fi
-  local errors try code kind wait_sec=$LAUNCH_WAIT_SEC
+  local errors try code wait_sec=$LAUNCH_WAIT_SEC
   errors=$(mktemp)
   for ((try = 1; ; try++)); do
     code=0
     "$@" 2>"$errors" || code=$?
     cat -- "$errors" >&2
-    kind=$(kind_of_error "$errors")
-    if ((code == 0)) || [[ $kind == quota || $kind == other ]] || ((try >= LAUNCH_TRIES)); then
+    error_kind=$(kind_of_error "$errors")
+    error_line=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
+    if ((code == 0 || try >= LAUNCH_TRIES)) || [[ $error_kind == quota || $error_kind == other ]]; then
       break
     fi
-    say "$kind error, try $try of $LAUNCH_TRIES; again in $wait_sec s"
+    say "$error_kind error, try $try of $LAUNCH_TRIES; again in $wait_sec s"
     sleep "$wait_sec"
     wait_sec=$((wait_sec * 2 > 300 ? 300 : wait_sec * 2))
   done
-  local reason
-  reason=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
   rm -f -- "$errors"
-  ((code)) || return 0
-  case $kind in
-    quota)
-      fail "$EXIT_NO_QUOTA" "the project's quota does not allow this: $reason" \
-        $'\n'"Ask for more at https://console.cloud.google.com/iam-admin/quotas (service: Cloud" \
-        "TPU API), choose another --zone or --type, add or drop --spot (its quota is separate)," \
-        "or delete what is left over: suspended queued resources count, too."
-      ;;
+  return "$code"
+}
+
+# Ends after a failed creation, with what to do about it.
+fail_to_create() { # CODE
+  case $error_kind in
+    quota) fail_for_quota "$error_line" ;;
     capacity)
-      fail "$EXIT_LATER" "no capacity after $try tries: $reason" \
-        $'\n'"Wait in the queue instead (without --now), choose another --zone, or come back later."
+      fail "$EXIT_LATER" "no capacity after $LAUNCH_TRIES tries: $error_line"$'\n' \
+        "Wait in the queue (without --now), choose another --zone or --type, or come back later."
       ;;
-    *) return "$code" ;;
+    *) fail 1 "it could not be created: ${error_line:-see above}" ;;
   esac
+}
+
+fail_for_quota() { # REASON
+  fail "$EXIT_NO_QUOTA" "the project's quota does not allow this: $1"$'\n' \
+    "Ask for more at https://console.cloud.google.com/iam-admin/quotas (service: Cloud TPU API)," \
+    "choose another --zone or --type, add or drop --spot (its quota is separate), or delete what" \
+    "is left over: suspended and failed requests count, too."
+}
+
+# Packs the working tree: all files that git does not ignore, as they are now.
+pack_code() { # ARCHIVE
+  local line
+  line="cd $(quote "$ROOT") && git ls-files -z --cached --others --exclude-standard"
+  line+=" | tar --null --files-from=- -czf $(quote "$1")"
+  if [[ $DRY_RUN ]]; then
+    printf '%s\n' "$line" >&3
+  else
+    bash -c "set -euo pipefail; $line" || {
+      say "the code cannot be packed: are all tracked files there, and is $ROOT a git clone?"
+      return 1
+    }
+  fi
 }
 
 # Runs a command and waits for it. SIGTERM and SIGINT are handed on to it, so that it can save;

@@ -136,7 +136,7 @@ attempt() {
     loggers+=("$!")
     # A job with monitoring on leads a process group.
     set -m
-    "${command[@]}" </dev/null >&"$out" 2>&1 {out}>&- &
+    "${command[@]}" </dev/null >&"$out" 2>&1 {out}>&- 3>&- &
     set +m
     exec {out}>&-
     alive[$!]=$i
@@ -156,7 +156,7 @@ attempt() {
       if ((${#alive[@]})); then
         say "the others have $grace_sec s to end"
         set -m
-        (sleep "$grace_sec" && signal_all KILL) &
+        (sleep "$grace_sec" && signal_all KILL) 3>&- &
         set +m
         killer=$!
       fi

@@ -3,6 +3,7 @@
 """A machine on which the launch scripts find stubs where the cloud's tools would be."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ STUB = Path(__file__).with_name("stub.sh")
 STUBBED = ("gcloud", "xpk", "kubectl", "sbatch", "srun", "scontrol", "ssh")
 # All else that the scripts call; the machine's own gcloud is out of reach.
 TOOLS = "bash basename cat cp cut dirname env find git grep gzip hostname kill ln mkdir"
-TOOLS += " mktemp mv nohup paste ps rm sed seq setsid sh sleep tail tar tee timeout touch tr wc"
+TOOLS += " id mktemp mv nohup paste ps rm sed seq setsid sh sleep tail tar tee timeout touch tr wc"
 
 HOSTILE = (
     "; touch pwned",
@@ -110,6 +111,7 @@ class Stage:
         if text is None:
             text = "".join(shlex.join(call) + "\n" for call in self.calls())
         text = text.replace(str(ROOT), "ROOT").replace(str(self.folder), "STAGE")
+        text = re.sub(r"/tmp/tmp\.\w+", "TMP", text)
         path = GOLDEN / f"{name}.txt"
         if os.environ.get("VIDPRETRAIN_GOLDEN") == "write":
             path.write_text(text)

@@ -1,0 +1,344 @@
+#!/usr/bin/env bash
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+# Trains on a Cloud TPU, whatever the number of its hosts.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'END'
+Train on a Cloud TPU, whatever the number of its hosts.
+
+  launch/tpu_vm.sh train  NAME --zone Z --type T [flags] -- MAIN_ARGS   all of the below, to the end
+  launch/tpu_vm.sh create NAME --zone Z --type T [flags]   ask for it, wait until it is there
+  launch/tpu_vm.sh setup  NAME --zone Z                    copy this code, install what it needs
+  launch/tpu_vm.sh run    NAME --zone Z [--bucket B] -- MAIN_ARGS   start on all hosts, follow
+  launch/tpu_vm.sh logs   NAME --zone Z                    follow the log of all hosts
+  launch/tpu_vm.sh status NAME --zone Z                    its state, and that of the run
+  launch/tpu_vm.sh stop   NAME --zone Z                    save and end; the TPU stays (and costs)
+  launch/tpu_vm.sh delete NAME --zone Z                    delete the TPU and its request
+
+  --zone Z           such as us-central2-b; --project P if it is not gcloud's default
+  --type T           accelerator: v4-8, v5litepod-16, v5p-8, v6e-8, ...
+  --version V        the VM's software (the one that Google names for the type)
+  --spot             cheaper, may be preempted at any time
+  --now              create the TPU VM directly instead of queueing for it; fails without capacity
+  --autocheckpoint   SIGTERM before maintenance, so that the run saves (gcloud alpha)
+  --bucket B         mount gs://B at /mnt/B on every host, with Cloud Storage FUSE
+  --restarts N       failures of the run after which `train` gives up (3); preemptions and
+                     maintenance are not counted
+  --delete           `train` deletes the TPU when the run is done
+  --dry-run          print the commands, one a line, and run nothing
+  --help             this
+
+All hosts share one working folder, so it lies on a file system that all of them mount: with
+--bucket B, --workdir /mnt/B/anything (same place in every start, so every start resumes). Let the
+bucket have a hierarchical namespace, where folders are renamed at once:
+  gcloud storage buckets create gs://B --location=Z --uniform-bucket-level-access \
+      --enable-hierarchical-namespace
+
+What is copied is the working tree: all files that git does not ignore. The run goes on when your
+connection breaks or you press Ctrl-C; the same `train` command follows it again. `train` is for
+a machine that stays on: it asks for a new TPU after a preemption, and starts the run again after
+preemption, maintenance and failures, from its last checkpoint.
+
+examples:
+  launch/tpu_vm.sh train exp1 --zone us-central2-b --type v4-8 --bucket my-runs --spot --delete \
+      -- --config configs/demo.py --workdir /mnt/my-runs/exp1
+  launch/tpu_vm.sh create exp2 --zone us-west4-a --type v5litepod-16 --autocheckpoint
+  launch/tpu_vm.sh setup exp2 --zone us-west4-a
+  launch/tpu_vm.sh run exp2 --zone us-west4-a --bucket my-runs \
+      -- --config configs/demo.py:seed=1 --workdir /mnt/my-runs/exp2
+  launch/tpu_vm.sh delete exp2 --zone us-west4-a
+
+exit codes: 0 done; 1 failed; 2 bad input; 69 gcloud is not installed; 73 the quota does not allow
+it; 75 no capacity now, or stopped: the same command goes on later; else what the run ended with.
+END
+}
+
+DIR=vidpretrain
+WORKER=$DIR/code/launch/worker.sh
+
+case ${1:---help} in
+  --help | -h)
+    usage
+    exit
+    ;;
+esac
+action=$1
+shift
+case $action in
+  train | create | setup | run | logs | status | stop | delete) ;;
+  *) refuse "unknown action $(quote "$action")" ;;
+esac
+(($#)) || refuse "$action wants the name of a TPU"
+name=$1
+shift
+check_name "the TPU's name" "$name"
+
+zone='' project='' type='' version='' bucket='' spot='' now='' autocheckpoint='' delete='' restarts=3
+while (($#)); do
+  case $1 in
+    --dry-run) DRY_RUN=1 ;;
+    --spot) spot=1 ;;
+    --now) now=1 ;;
+    --autocheckpoint) autocheckpoint=1 ;;
+    --delete) delete=1 ;;
+    --)
+      shift
+      break
+      ;;
+    *)
+      case $1 in
+        --zone) zone=$(value_of "$@") ;;
+        --project) project=$(value_of "$@") ;;
+        --type) type=$(value_of "$@") ;;
+        --version) version=$(value_of "$@") ;;
+        --bucket) bucket=$(value_of "$@") ;;
+        --restarts) restarts=$(value_of "$@") ;;
+        --help | -h)
+          usage
+          exit
+          ;;
+        *) refuse "unknown argument $(quote "$1"); the training's own come after --" ;;
+      esac
+      shift
+      ;;
+  esac
+  shift
+done
+
+[[ $zone ]] || refuse "$action wants --zone, such as --zone us-central2-b"
+check_name --zone "$zone"
+[[ -z $project ]] || check_token --project "$project"
+[[ -z $version ]] || check_token --version "$version"
+[[ -z $bucket ]] || check_bucket "$bucket"
+check_number --restarts "$restarts" 0
+case $action in
+  create | train)
+    [[ $type ]] || refuse "$action wants --type, such as --type v5litepod-16"
+    [[ $type =~ ^v[0-9][a-z0-9]*-[0-9]+$ ]] ||
+      refuse "--type is $(quote "$type"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
+    ;;
+esac
+case $action in
+  run | train)
+    check_main_args "$@"
+    check_shared_workdir "$@"
+    ;;
+  *) (($# == 0)) || refuse "$action takes nothing after --" ;;
+esac
+need gcloud "install it as https://cloud.google.com/sdk/docs/install says, then run: gcloud auth login"
+
+where=("--zone=$zone")
+[[ -z $project ]] || where+=("--project=$project")
+if [[ -z $version ]]; then
+  case $type in
+    v5litepod-*) version=v2-alpha-tpuv5-lite ;;
+    v5p-*) version=v2-alpha-tpuv5 ;;
+    v6e-*) version=v2-alpha-tpuv6e ;;
+    *) version=tpu-ubuntu2204-base ;;
+  esac
+fi
+
+# Runs a worker's action on all hosts; its arguments are quoted for the shell there.
+on_all() { # run|patiently ACTION...
+  local how=$1
+  shift
+  "$how" gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker=all \
+    "--command=$(quote bash "$WORKER" "$@")"
+}
+
+create() {
+  local command=(gcloud)
+  # The flag is not in the general release yet.
+  [[ -z $autocheckpoint ]] || command+=(alpha)
+  command+=(compute tpus)
+  if [[ $now ]]; then
+    command+=(tpu-vm create "$name" "--version=$version")
+  else
+    command+=(queued-resources create "$name" "--node-id=$name" "--runtime-version=$version")
+  fi
+  command+=("${where[@]}" "--accelerator-type=$type")
+  [[ -z $spot ]] || command+=(--spot)
+  [[ -z $autocheckpoint ]] || command+=(--autocheckpoint-enabled)
+  patiently "${command[@]}" || fail_to_create
+}
+
+delete() {
+  if [[ $now ]]; then
+    patiently gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet
+  else
+    patiently gcloud compute tpus queued-resources delete "$name" "${where[@]}" --force --quiet
+  fi
+}
+
+# Prints one field of the TPU, or of its request.
+describe() { # FIELD
+  local kind=queued-resources
+  [[ -z $now ]] || kind=tpu-vm
+  run gcloud compute tpus "$kind" describe "$name" "${where[@]}" "--format=value($1)"
+}
+
+# Prints the state of the TPU, MISSING or UNKNOWN.
+state() { # STATE_IN_A_DRY_RUN
+  local found errors field=state.state
+  [[ -z $now ]] || field=state
+  errors=$(mktemp)
+  if found=$(describe "$field" 2>"$errors"); then
+    [[ -z $DRY_RUN ]] || found=$1
+  elif grep -qiE 'NOT_FOUND|not found' -- "$errors"; then
+    found=MISSING
+  else
+    cat -- "$errors" >&2
+    found=UNKNOWN
+  fi
+  rm -f -- "$errors"
+  echo "$found"
+}
+
+is_there() { [[ $1 == ACTIVE || $1 == READY ]]; }
+
+is_lost() { [[ $1 =~ ^(FAILED|SUSPENDING|SUSPENDED|PREEMPTED|TERMINATED|MISSING)$ ]]; }
+
+# Waits until the TPU is there; fails if it will not come.
+await() {
+  local is before='' unknown=0 reason=''
+  while :; do
+    is=$(state ACTIVE)
+    [[ $is == "$before" ]] || say "$name is $is"
+    before=$is
+    if is_there "$is"; then
+      return
+    elif is_lost "$is"; then
+      [[ $now ]] || reason=$(describe state.failedData.error.message || true)
+      [[ $reason != *[Qq]uota* ]] || fail_for_quota "$reason"
+      fail "$EXIT_LATER" "$name is $is; ${reason:+$reason; }delete it and create it again"
+    elif [[ $is == UNKNOWN ]]; then
+      unknown=$((unknown + 1))
+      ((unknown < LAUNCH_TRIES)) || fail 1 "the state of $name cannot be read; see above"
+    fi
+    sleep "$LAUNCH_POLL_SEC"
+  done
+}
+
+setup() {
+  local archive=/tmp/$DIR.tar.gz
+  if [[ ! $DRY_RUN ]]; then
+    packed=$(mktemp -d)
+    trap 'rm -rf -- "$packed"' EXIT
+    archive=$packed/$DIR.tar.gz
+  fi
+  pack_code "$archive" || return
+  patiently gcloud compute tpus tpu-vm scp "$archive" "$name:$DIR.tar.gz" "${where[@]}" \
+    --worker=all || return
+  local unpack="rm -rf $DIR/code && mkdir -p $DIR/code && tar -xzf $DIR.tar.gz -C $DIR/code"
+  patiently gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker=all \
+    "--command=$unpack && bash $WORKER setup"
+}
+
+start() {
+  local options=()
+  [[ -z $bucket ]] || options=(--bucket "$bucket")
+  on_all patiently start "${options[@]}" -- "$@"
+}
+
+# Prints what the run is at: the first of these words that any host says.
+outcome() { # OUTCOME_IN_A_DRY_RUN
+  local said word at
+  said=$(on_all patiently result) || said=
+  [[ -z $DRY_RUN ]] || said="worker 0: $1"
+  for word in 'exit 2' stopped 'exit [^0].*' lost none running 'exit 0'; do
+    if at=$(grep -xE -m1 "worker .*: ($word)" <<<"$said"); then
+      echo "${at#*: }"
+      return
+    fi
+  done
+  echo unreachable
+}
+
+# Shows the log until the run has ended, through lost connections; prints how it ended.
+follow() {
+  local lines=+1 at
+  while :; do
+    on_all run logs "$lines" >&3 || say "the connection ended"
+    at=$(outcome 'exit 0')
+    [[ $at == running ]] || break
+    lines=5
+    sleep "$LAUNCH_WAIT_SEC"
+  done
+  echo "$at"
+}
+
+finish() { # OUTCOME
+  case $1 in
+    'exit '*) exit "${1#exit }" ;;
+    stopped) fail "$EXIT_LATER" "the run was stopped; the same command goes on from there" ;;
+    *) fail 1 "the run is $1; see: launch/tpu_vm.sh status $name --zone $zone" ;;
+  esac
+}
+
+# One time around: a TPU, the run on it, until one of them ends. Sets `at`.
+once() {
+  local is
+  is=$(state MISSING)
+  if is_lost "$is"; then
+    if [[ $is != MISSING ]]; then
+      say "$name is $is: asking for another"
+      delete || fail 1 "$name cannot be deleted; see above"
+    fi
+    create
+  fi
+  await
+  at=$(outcome none)
+  if [[ $at != running ]]; then
+    at=unreachable
+    setup && start "$@" || return 0
+  fi
+  at=$(follow)
+}
+
+train() {
+  local at failures=0
+  while :; do
+    once "$@"
+    say "the run: $at"
+    case $at in
+      'exit 0')
+        [[ -z $delete ]] || delete
+        break
+        ;;
+      'exit 2' | stopped) break ;;
+    esac
+    # With the TPU gone, or a signal before maintenance, the run itself has not failed.
+    if [[ $at != 'exit 75' ]] && is_there "$(state ACTIVE)"; then
+      failures=$((failures + 1))
+      ((failures <= restarts)) || break
+      say "restart $failures of $restarts"
+    fi
+    sleep "$LAUNCH_WAIT_SEC"
+  done
+  finish "$at"
+}
+
+case $action in
+  train) train "$@" ;;
+  create)
+    create
+    await
+    ;;
+  setup) setup ;;
+  run)
+    start "$@"
+    finish "$(follow)"
+    ;;
+  logs) on_all run logs +1 ;;
+  status)
+    [[ $DRY_RUN ]] || printf '%s: ' "$name"
+    state ACTIVE
+    on_all run result
+    ;;
+  stop) on_all run stop ;;
+  delete) delete ;;
+esac
