@@ -87,13 +87,14 @@ def get_config(argument: str = "") -> ConfigDict:
     if paper == "ct":
         config.optim.weight_decay = 5e-4
     data = args.data or f"data/ssv{args.version}"
-    options = {"modality": "flow", "stack": 5} if args.modality == "flow" else {}
-    if options:
+    motion: dict[str, str | int] = {}
+    if args.modality == "flow":
+        motion = {"stack": 5} if args.packed else {"modality": "flow", "stack": 5}
         config.pixels.mean, config.pixels.std = (0.5,) * 10, (0.226,) * 10
     labels, videos = f"{data}/labels", f"{data}/20bn-something-something-v{args.version}"
     with config.unlocked():
         if args.packed:
-            config.source = source("packed", folder=data, **options)
+            config.source = source("packed", folder=data, **motion)
         else:
             kind, names = (
                 ("frames", ("train.csv", "validation.csv", "labels.csv"))
@@ -102,7 +103,7 @@ def get_config(argument: str = "") -> ConfigDict:
             )
             train, test, classes = (f"{labels}/{name}" for name in names)
             config.source = source(
-                kind, train=train, test=test, classes=classes, root=videos, **options
+                kind, train=train, test=test, classes=classes, root=videos, **motion
             )
     recipe = pipeline(finetune=config)
     return smoke_test(recipe) if args.smoke else recipe

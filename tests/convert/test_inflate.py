@@ -115,6 +115,27 @@ def test_centre_initialisation_then_the_centre_cut_gives_the_image_network_back(
     np.testing.assert_array_equal(image[KERNEL], kernel)
 
 
+@pytest.mark.parametrize("taps", [1, 3])
+def test_a_stem_for_other_channels_gets_the_mean_of_the_colours(taps):
+    stem = "params/slow/stem/conv/kernel"
+    kernel = array(1, 2, 2, 3, 4)
+    values, report = make({stem: kernel}, {stem: (taps, 2, 2, 10, 4)})
+    assert [leaf.action for leaf in report.leaves] == ["colour-averaged"]
+    colours = kernel[0, 1, 0, :, 2]  # of one place and one output
+    np.testing.assert_array_equal(
+        values[stem][taps // 2, 1, 0, :, 2], np.full(10, colours.sum() / 3)
+    )
+    assert (np.delete(values[stem], taps // 2, axis=0) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [(KERNEL, (1, 2, 2, 3, 4)), ("params/stem/conv/kernel", (1, 2, 2, 2, 4))]
+)
+def test_no_other_kernel_is_averaged_over_channels(name, given):
+    with pytest.raises(MismatchError, match=r"\[1, 2, 2, 10, 4\]"):
+        make({name: array(*given)}, {name: (1, 2, 2, 10, 4)})
+
+
 def test_equal_shapes_are_copied_in_the_wanted_type():
     half = array(4, dtype=np.float16)
     values, report = make(

@@ -9,6 +9,8 @@ kernels. So a leaf of the destination is
 - *inflated* if its kernel has KT > 1 taps and the source's one: tap t is `rates[t]` times the 2D
   kernel, with rates (0, 1, 0) for centre initialisation and (1/3, 1/3, 1/3) for average;
 - *cut* if its kernel has one tap and the source's several, and a tap was asked for;
+- *colour-averaged* if it is a stem's kernel and sees other channels than three colours, such as
+  optical flow's: every channel gets the mean of the colours' kernels;
 - *new*, drawn from the destination's own initialisation: the classifier if the numbers of classes
   differ, and what a `LeafRule` says so of.
 
@@ -17,6 +19,7 @@ Whatever fits no rule is an error that lists every such leaf: nothing is ever le
 References:
     Li et al., In Defense of Image Pre-Training for Spatiotemporal Recognition, ECCV 2022: section
     3.2 and Table 9 (initialisations), Table 1 (cut networks).
+    Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2: cross-modality pre-training.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from vidpretrain.suggest import closest
 
 NAMED_RATES = ("center", "average")
 _KERNEL_RANK = 5
+_COLOURS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +160,8 @@ class LeafReport:
 
     Attributes:
         name: of the destination's leaf; of the source's if it is unused.
-        action: copied, centre-initialised, average-initialised, rates-initialised, cut, derived,
-            new or unused.
+        action: copied, centre-initialised, average-initialised, rates-initialised, cut,
+            colour-averaged, derived, new or unused.
         shape: of that leaf.
         source: name of the source's leaf; empty if the leaf is new.
         source_shape: its shape.
@@ -295,6 +299,10 @@ def _fit(
     shape = tuple(leaf.shape)
     if given.shape == shape:
         return given, "copied"
+    if _sees_other_channels(name, given.shape, shape):
+        mean = given.astype(np.float32).mean(axis=3, keepdims=True)
+        value, _ = _fit(name, np.repeat(mean, shape[3], axis=3), leaf, init, tap)
+        return value, "colour-averaged"
     mismatch = f"- {name}: {tree.describe(given)}\n+ {name}: {tree.describe(leaf)}"
     if given.ndim != _KERNEL_RANK or given.shape[1:] != shape[1:]:
         raise _UnexplainedError(mismatch)
@@ -309,6 +317,11 @@ def _fit(
     if tap is None:
         raise _UnexplainedError(f"{mismatch}\n  to cut a tap out, say which: --tap 0, 1 or 2")
     return cut_kernel(given, tap), "cut"
+
+
+def _sees_other_channels(name: str, given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Say whether a stem's kernel is of images, and other channels are wanted."""
+    return "/stem/" in name and len(given) == _KERNEL_RANK and given[3] == _COLOURS != wanted[3]
 
 
 def inflate_kernel(kernel: np.ndarray, taps: np.ndarray) -> np.ndarray:
