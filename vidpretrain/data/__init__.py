@@ -21,6 +21,7 @@ from vidpretrain.data.manifest import run_manifest
 from vidpretrain.data.pipeline import BatchStream, eval_batches, train_batches
 from vidpretrain.data.read_ahead import WorkerError
 from vidpretrain.data.source import Source, modality_of, name_of
+from vidpretrain.data.streams import derive_seed
 from vidpretrain.data.views import Views, make_views
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "TooManyBadInputsError",
     "Views",
     "WorkerError",
+    "derive_seed",
     "eval_batches",
     "make_source",
     "make_views",

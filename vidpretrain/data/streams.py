@@ -31,3 +31,13 @@ def generator(stream: str, *key: int) -> np.random.Generator:
     name = "/".join([stream, *(str(int(part)) for part in key)])
     digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def derive_seed(stream: str, *key: int) -> int:
+    """Return a seed for what draws by streams of its own, and must not draw what others do.
+
+    Args:
+        stream: What it is for.
+        *key: Non-negative integers, such as the seed that it derives from.
+    """
+    return int(generator(stream, *key).integers(1 << 63))

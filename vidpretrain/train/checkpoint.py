@@ -105,7 +105,15 @@ class CheckpointStore:
             self._prepare_folder()
         _barrier("checkpoint_store_open")
 
-    def save(self, step: int, state: Any, card: Card, metric: float | None = None) -> bool:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        card: Card,
+        metric: float | None = None,
+        *,
+        replace: bool = False,
+    ) -> bool:
         """Save a step; return once the arrays are copied off the devices.
 
         A save still under way is waited for. The arrays may be donated or overwritten afterwards.
@@ -116,15 +124,17 @@ class CheckpointStore:
             card: what the network is, and what the loop needs to go on.
             metric: the value by which the best step is chosen, higher is better; None keeps the
                 card's.
+            replace: write a step that the store has again; the old one stays until the new one is
+                sealed.
 
         Returns:
-            False if the store has this step already; it is not written again.
+            False if the store has this step already, and it is not to be replaced.
 
         Raises:
             CheckpointError: this save cannot be begun, or the one before has failed.
         """
         self.wait()
-        if _agree(step if step in self._steps() else None) is not None:
+        if not replace and _agree(step if step in self._steps() else None) is not None:
             return False
         metric = card.metric if metric is None else metric
         card = dataclasses.replace(card, step=step, metric=metric)
@@ -245,6 +255,7 @@ class CheckpointStore:
                 folder.seal(temporary, card)
                 # The hashes were just taken of what the disk gives back: sizes are left to check.
                 folder.verify(temporary, "size")
+                folder.discard(self._path / str(step))  # Only one that is to be replaced exists.
                 folder.publish(temporary, self._path / str(step))
                 self._verified.add(step)
                 self._remove_unwanted()

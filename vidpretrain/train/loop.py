@@ -4,7 +4,8 @@
 
 The order within one turn of the loop, at a state after `step` steps, matters:
 
-1. test the old state, where that is due, so that a checkpoint carries its own metric;
+1. test the old state, where that is due, so that a checkpoint carries its own metric; it may be
+   given precise batch statistics first, and goes on with them;
 2. save it, so that what is lost to an interruption is only what comes after;
 3. fetch the batch whose number is `step`;
 4. take the step;
@@ -85,7 +86,7 @@ def run_loop(
     cadence: Cadence,
     train_step: TrainStep,
     feed: Feed,
-    evaluate: Callable[[TrainState], Scores],
+    evaluate: Callable[[TrainState], tuple[TrainState, Scores]],
     key: jax.Array,
     mesh: Mesh,
     interruption: Interruption,
@@ -103,7 +104,8 @@ def run_loop(
         cadence: when to do what.
         train_step: compiled; donates its state.
         feed: batches on the devices, from batch number `state.step` on.
-        evaluate: tests a state; raises `Interrupted` when it is asked to end.
+        evaluate: tests a state, and returns it as it was tested; raises `Interrupted` when it is
+            asked to end.
         key: the run's JAX key.
         mesh: where the step runs.
         interruption: tells of signals.
@@ -139,10 +141,11 @@ def run_loop(
             continue
 
         test_metrics: dict[str, float] = {}
+        restored = state
         if test_due and not stopping:
             try:
                 with goodput.on("evaluation"):
-                    scores = evaluate(state)
+                    state, scores = evaluate(state)
             except Interrupted:
                 stopping = True
             else:
@@ -166,8 +169,10 @@ def run_loop(
                     goodput.saving(step)
                     store.save(step, state, card)
                 elif test_metrics and untested:
-                    if store.latest() is None:  # A stage of no steps keeps what it has tested.
-                        store.save(step, state, card)
+                    # A stage of no steps keeps what it has tested, and one that was interrupted
+                    # before the test what the test made of its state.
+                    if store.latest() is None or state is not restored:
+                        store.save(step, state, card, replace=True)
                     else:
                         store.relabel(step, card)
             told.saved(step)

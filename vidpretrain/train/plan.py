@@ -138,8 +138,7 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
             f"as many micro-batches over {mesh.size} devices; give a divisor of "
             f"{config['batch_size'] // mesh.size}"
         )
-    if config["norm"]["precise_batches"] != 0:
-        raise ValueError("norm.precise_batches can only be 0")
+    _check_precise(config["norm"]["precise_batches"], config["model"]["name"])
     check_average(config["test"]["average"])
     train_source = data.make_source(split="train", **config["source"])
     test_source = data.make_source(split="test", **config["source"])
@@ -183,6 +182,16 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
     )
     _check_clips(plan)
     return plan
+
+
+def _check_precise(num_batches: int, spec: str) -> None:
+    if num_batches < 0:
+        raise ValueError(f"norm.precise_batches={num_batches}; it must not be negative")
+    if num_batches and models.parse_spec(spec)[1].get("norm_frozen"):
+        raise ValueError(
+            f"norm.precise_batches={num_batches}, but the norms of {spec} are frozen; "
+            "give 0, or drop norm_frozen"
+        )
 
 
 def _make_augment(config: Mapping[str, Any], num_classes: int) -> Augment:

@@ -40,6 +40,8 @@ from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
 from vidpretrain.train.plan import Plan, make_plan
+from vidpretrain.train.precise import make_settler
+from vidpretrain.train.scores import Scores
 from vidpretrain.train.state import TrainState
 from vidpretrain.train.testing import make_tester
 from vidpretrain.train.workdirs import write_json
@@ -185,7 +187,12 @@ def _train(
 
     train_step: step.TrainStep = compile_train_step(plan)
     watchdog = Watchdog(config["stall_sec"])
+    settle = make_settler(plan, interruption, watchdog)
     test = make_tester(plan, interruption, watchdog)
+
+    def settle_and_test(state: TrainState) -> tuple[TrainState, Scores]:
+        state = settle(state)
+        return state, test(state.eval_variables)
 
     with contextlib.ExitStack() as stack:
         progress = Progress(
@@ -218,7 +225,7 @@ def _train(
             cadence=plan.cadence,
             train_step=train_step,
             feed=feed,
-            evaluate=lambda state: test(state.eval_variables),
+            evaluate=settle_and_test,
             # On every device: a key on one would be sent to the others at each step.
             key=jax.jit(jax.random.fold_in, out_shardings=parallel.replicated(mesh))(
                 key, _STEP_STREAM

@@ -1,0 +1,102 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Precise batch norm: statistics of the weights that are tested, instead of running averages.
+
+Running averages mix the statistics of the last steps' weights. Before each test, and so at the end
+of training, `norm.precise_batches` training batches are shown to the weights as they are, and what
+the norms see of them, averaged, takes the running averages' place in the state: where moving
+averages of the weights are kept, those are tested, and theirs are replaced.
+
+The batches are a stream of their own, the same before every test, and statistics do not depend on
+those they replace. So the state after a test is a function of the weights alone, the checkpoint of
+a test holds exactly what was tested, and a run that was interrupted, even within the batches,
+comes to the same bits. Training does not read running statistics, so it goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidpretrain import data, parallel
+from vidpretrain.train.compiled import compile_statistics_step
+from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
+from vidpretrain.train.plan import Plan
+from vidpretrain.train.state import TrainState
+
+# Names the stream of batches among those that derive from a run's seed.
+_STREAM = "precise"
+
+
+def make_settler(
+    plan: Plan, interruption: Interruption, watchdog: Watchdog
+) -> Callable[[TrainState], TrainState]:
+    """Return the function that gives a state its precise statistics, before it is tested.
+
+    Args:
+        plan: of the stage; without `norm.precise_batches` the function returns its argument.
+        interruption: tells of signals.
+        watchdog: is told of every batch.
+
+    Returns:
+        The function; it raises `Interrupted` when it is asked to end.
+
+    References:
+        Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3; Ioffe and Szegedy, Batch
+        Normalization, 2015, Algorithm 2, steps 8 to 10.
+
+    Note:
+        Mean and variance are the means of the batches' means and unbiased variances, as in
+        mmaction2's hook, which the STS paper's recipes use. The variance of all clips together,
+        which fvcore takes, also has the variance of the batches' means.
+
+        Batches are cropped and flipped as in training, and dropout and drop-path are on, but clips
+        are neither mixed nor erased, for those of tests are not. With `optim.accumulate` a batch is
+        a micro-batch, which is what a norm sees in training.
+    """
+    config = plan.config
+    num_batches = config["norm"]["precise_batches"]
+    if num_batches == 0:
+        return lambda state: state
+    step = compile_statistics_step(plan)
+    make_key = jax.jit(jax.random.key, out_shardings=parallel.replicated(plan.mesh))
+
+    def settle(state: TrainState) -> TrainState:
+        variables = state.eval_variables
+        average = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        key = make_key(config["seed"])
+        with _open_batches(plan) as batches:
+            for number, batch in enumerate(itertools.islice(batches, num_batches)):
+                flags = np.full(len(batch.label), interruption.requested)
+                arrays = {"video": batch.video, "stop": flags}
+                average, stop = step(
+                    variables, average, parallel.put_batch(arrays, plan.mesh), key, number
+                )
+                if bool(stop):
+                    raise Interrupted("precise statistics were interrupted")
+                watchdog.beat()
+        if state.ema is None:
+            return dataclasses.replace(state, batch_stats=average)
+        return dataclasses.replace(state, ema={**state.ema, "batch_stats": average})
+
+    return settle
+
+
+def _open_batches(plan: Plan) -> data.BatchStream:
+    options = dict(plan.config["input"])
+    del options["max_bad_share"]  # Training counts the bad inputs, of which these are some.
+    return data.train_batches(
+        plan.train_source,
+        plan.views.sampling,
+        plan.views.augmentation,
+        batch_size=plan.config["batch_size"] // plan.config["optim"]["accumulate"],
+        seed=data.derive_seed(_STREAM, plan.config["seed"]),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **options,
+    )
