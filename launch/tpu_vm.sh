@@ -60,7 +60,7 @@ END
 DIR=vidpretrain
 WORKER=$DIR/code/launch/worker.sh
 
-case ${1:---help} in
+case ${1---help} in
   --help | -h)
     usage
     exit

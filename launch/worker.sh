@@ -115,7 +115,7 @@ result() {
   fi
 }
 
-action=${1:---help}
+action=${1---help}
 (($# == 0)) || shift
 case $action in
   --help | -h) usage ;;

@@ -1,0 +1,97 @@
+# Copyright 2026 The vidpretrain Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes through xpk: the commands, and what runs in a pod."""
+
+import subprocess
+
+import pytest
+
+from tests.launch.stage import HOSTILE, LAUNCH, ODD_ARGUMENTS
+from tests.runs import ROOT
+
+WHERE = ("--cluster", "tpus", "--zone", "us-west4-a")
+RUN = ("--", "--config", "configs/demo.py", "--workdir", "/runs/exp")
+CREATE = ("create", "exp", *WHERE, "--type", "v5litepod-16")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("gke_create", [*CREATE, "--slices", "2", "--project", "my-project", *RUN]),
+        ("gke_status", ["status", "exp", *WHERE]),
+        ("gke_logs", ["logs", "exp"]),
+        ("gke_delete", ["delete", "exp", *WHERE]),
+    ],
+)
+def test_commands(stage, name, arguments):
+    dry = stage.run("gke.sh", *arguments[:2], "--dry-run", *arguments[2:])
+    assert dry.returncode == 0, dry.stderr
+    stage.assert_nothing_ran()
+    assert stage.run("gke.sh", *arguments).returncode == 0
+    stage.assert_golden(name)
+    (called,) = stage.calls()
+    reread = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {dry.stdout}"], capture_output=True, text=True
+    )
+    assert reread.stdout.splitlines() == called
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_refused(stage, name):
+    for arguments in (
+        ["create", name, *WHERE, "--type", "v4-8", *RUN],
+        ["delete", name, *WHERE],
+        [*CREATE, "--cluster", name, *RUN],
+        [*CREATE, "--priority", name, *RUN],
+    ):
+        assert stage.run("gke.sh", *arguments).returncode == 2
+    stage.assert_nothing_ran()
+
+
+def test_line_breaks_in_arguments_are_refused(stage):
+    refused = stage.run("gke.sh", *CREATE, *RUN, "--config.train.note=a\nb: c")
+    assert refused.returncode == 2
+    assert "line break" in refused.stderr
+    stage.assert_nothing_ran()
+
+
+@pytest.mark.parametrize(("tool", "action"), [("xpk", "status"), ("kubectl", "logs")])
+def test_a_missing_tool_is_named(stage, tool, action):
+    (stage.bin / tool).unlink()
+    missing = stage.run("gke.sh", action, "exp", *WHERE)
+    assert missing.returncode == 69
+    assert f"{tool} is not installed" in missing.stderr
+
+
+def test_quota_is_told_from_other_failures(stage):
+    stage.answer("echo \"ERROR: Quota 'TPUS' exceeded. Limit: 0.0 globally.\" >&2; exit 1")
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 73
+    stage.answer("echo '[XPK] Unable to find cluster' >&2; exit 1")
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 1
+
+
+def pod(stage, command, code=0):
+    """Run a command as xpk does: in a shell, in the code's folder, beside a signal handler."""
+    stage.add(
+        "python3",
+        """[[ $2 != pip ]] || exit 0; printf '%s\\0' "$@" >"$STUB_DIR/arguments"; exit $CODE""",
+    )
+    return subprocess.run(
+        ["bash", "-c", f"({command}) & PID=$!\nwait $PID"],
+        cwd=ROOT,
+        env=stage.environment(CODE=code),
+    ).returncode
+
+
+def test_a_pod_gets_the_very_arguments(stage):
+    assert stage.run("gke.sh", *CREATE, "--", *ODD_ARGUMENTS).returncode == 0
+    (command,) = [a for a in stage.calls()[0] if a.startswith("--command=")]
+    assert pod(stage, command.removeprefix("--command=")) == 0
+    given = (stage.folder / "arguments").read_bytes().decode().split("\0")[:-1]
+    assert given == ["-m", "vidpretrain.main", *ODD_ARGUMENTS, "--distributed"]
+    stage.assert_harmless()
+
+
+@pytest.mark.parametrize(("code", "ended"), [(0, 0), (2, 2), (1, 42), (75, 42), (134, 42)])
+def test_xpk_starts_again_after_all_but_bad_input(stage, code, ended):
+    assert pod(stage, f"exec {LAUNCH / 'gke_job.sh'} --config x --workdir y", code) == ended
