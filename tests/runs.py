@@ -15,28 +15,52 @@ ROOT = Path(__file__).parents[1]
 MICRO = str(Path(__file__).with_name("micro.py"))
 
 
-def start(workdir, *overrides, recipe=MICRO, num_processes=1, **environment):
-    """Start a run on one process, or on several on loopback; return them all."""
+def start(
+    workdir, *overrides, recipe=MICRO, num_processes=1, slurm=False, heartbeat_sec=60, **environment
+):
+    """Start a run on one process, or on several on loopback; return them all.
+
+    With `slurm`, nothing but the environment tells the processes of each other.
+    """
     command = [sys.executable, "-m", "vidpretrain.main", "--config", recipe, "--workdir", workdir]
-    joining = [[]]
-    if num_processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            address = f"localhost:{probe.getsockname()[1]}"
-        flags = ["--coordinator", address, "--num_processes", num_processes, "--heartbeat_sec", 60]
-        joining = [[*flags, "--process_id", i] for i in range(num_processes)]
+    command += ["--heartbeat_sec", heartbeat_sec, *overrides]
+    flags, variables = [[]] * num_processes, [{}] * num_processes
+    if slurm:
+        variables = slurm_environments(num_processes)
+    elif num_processes > 1:
+        joining = ["--coordinator", f"localhost:{free_port()}", "--num_processes", num_processes]
+        flags = [[*joining, "--process_id", i] for i in range(num_processes)]
     return [
         subprocess.Popen(
-            [*map(str, [*command, *overrides, *join])],
+            [*map(str, [*command, *own_flags])],
             cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+            env={**os.environ, "JAX_PLATFORMS": "cpu", **environment, **own_variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        for join in joining
+        for own_flags, own_variables in zip(flags, variables, strict=True)
     ]
+
+
+def slurm_environments(num_processes):
+    """Return what `srun` tells each of its processes, of a job on one node."""
+    job = {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(num_processes),
+        "SLURM_STEP_NUM_TASKS": str(num_processes),
+        # JAX would derive the port from the job.
+        "JAX_COORDINATOR_PORT": str(free_port()),
+    }
+    return [{**job, "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(num_processes)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def state_bytes(stage):

@@ -20,6 +20,8 @@ from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interrupt
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
+EXIT_PEER_LOST = os.EX_PROTOCOL
+"""76: another process is gone; started again, the run goes on from the last checkpoint."""
 
 _DESCRIPTION = """\
 Train and test networks as a recipe says. The same command with the same --workdir goes on where
@@ -31,7 +33,8 @@ examples:
   python -m vidpretrain.main --config configs/demo.py --workdir runs/x \\
       --config.finetuned_sts.schedule.base_lr=0.05
 
-on several processes, each with its own --process_id, and --workdir on a file system they share:
+on several processes, with --workdir on a file system they share: as Slurm, Open MPI, Kubernetes
+or a Cloud TPU start them (docs/scaling.md), or each with its own --process_id:
   python -m vidpretrain.main --config FILE --workdir DIR \\
       --coordinator 10.0.0.2:1234 --num_processes 2 --process_id 0
 """
@@ -67,7 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     hosts.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
     hosts.add_argument("--process_id", type=int, metavar="I", help="which this is, from 0")
     hosts.add_argument(
-        "--distributed", action="store_true", help="ask the cluster's environment for these three"
+        "--distributed",
+        nargs="?",
+        const="on",
+        default="auto",
+        metavar="auto|on|off",
+        help="ask the cluster's environment for these three, where one is found (auto)",
     )
     hosts.add_argument(
         "--heartbeat_sec",
@@ -81,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.profile_steps:
             recipes.set_in_stages(config, "profile.profile_steps", flags.profile_steps)
     except recipes.ConfigError as error:
-        return _fail(error, EXIT_BAD_INPUT)
+        return _fail_together(error, flags)
     with Interruption() as interruption:
         return _run(config, flags, interruption, began)
 
@@ -93,6 +101,8 @@ def _run(
     began: float,
 ) -> int:
     # Imported here: --help and a mistyped flag must not wait for JAX.
+    import jax
+
     from vidpretrain import parallel
     from vidpretrain.analyze import report
     from vidpretrain.convert.folder import CheckpointError
@@ -100,15 +110,21 @@ def _run(
     from vidpretrain.data import TooManyBadInputsError, WorkerError
     from vidpretrain.train import stages, workdirs
     from vidpretrain.train.goodput import Goodput
+    from vidpretrain.train.identity import identity
     from vidpretrain.train.loop import TrainingError
     from vidpretrain.train.plan import PlanError
 
     workdir = flags.workdir
     try:
-        _join_others(flags)
+        joined = _join_others(flags)
         with Goodput(since=began) as goodput:
             resolved = config.to_dict()
-            plans = stages.plan_stages({name: resolved[name] for name in config.stages})
+            if joined:
+                parallel.together(lambda: None)  # Another's recipe may not have come so far.
+                parallel.require_same(identity(resolved))
+            plans = parallel.together(
+                lambda: stages.plan_stages({name: resolved[name] for name in config.stages})
+            )
             workdirs.claim(workdir, resolved)
             workdirs.use_compilation_cache(workdir)
             if parallel.is_first_process():
@@ -122,22 +138,51 @@ def _run(
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (parallel.JoinError, PlanError, MismatchError, workdirs.WorkdirError) as error:
+    except (
+        parallel.JoinError,
+        parallel.DisagreementError,
+        parallel.PeerError,
+        PlanError,
+        MismatchError,
+        workdirs.WorkdirError,
+    ) as error:
         return _fail(error, EXIT_BAD_INPUT)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        first_line = str(error).partition("\n")[0]
+        lost = ConnectionError(
+            f"another process is gone, or a device has failed ({first_line}); started again, "
+            "the same command goes on from the last checkpoint"
+        )
+        return _fail(lost, EXIT_PEER_LOST)
     except (CheckpointError, TrainingError, TooManyBadInputsError, WorkerError, OSError) as error:
         return _fail(error, EXIT_FAILED)
     return os.EX_OK
 
 
-def _join_others(flags: argparse.Namespace) -> None:
+def _join_others(flags: argparse.Namespace) -> bool:
     from vidpretrain import parallel
 
-    names = ("coordinator", "num_processes", "process_id", "heartbeat_sec")
-    given = {name: value for name in names if (value := getattr(flags, name)) is not None}
-    if given and not flags.distributed and "coordinator" not in given:
-        raise parallel.JoinError(f"--{next(iter(given))} wants --coordinator or --distributed")
-    if given or flags.distributed:
-        parallel.join(**given)
+    names = ("coordinator", "num_processes", "process_id", "distributed", "heartbeat_sec")
+    return parallel.join(
+        **{name: value for name in names if (value := getattr(flags, name)) is not None}
+    )
+
+
+def _fail_together(error: recipes.ConfigError, flags: argparse.Namespace) -> int:
+    """Say what is wrong with the recipe, here and to processes that wait for this one."""
+    from vidpretrain import parallel
+
+    def fail() -> None:
+        raise error
+
+    try:
+        if _join_others(flags):
+            parallel.together(fail)
+    except (parallel.JoinError, recipes.ConfigError, OSError):
+        pass  # The recipe's error is what to mend first.
+    return _fail(error, EXIT_BAD_INPUT)
 
 
 def _first_and_last(text: str) -> tuple[int, int]:
@@ -153,11 +198,12 @@ def _fail(error: Exception, code: int) -> int:
 
 
 def _exit(code: int) -> NoReturn:
-    """End the process, at once if its state is saved: a reader that hangs must not keep it."""
-    if code == EXIT_INTERRUPTED:
-        from vidpretrain import parallel
+    """End the process, at once if no reader that hangs and no process that is gone may keep it."""
+    if code in (EXIT_INTERRUPTED, EXIT_PEER_LOST):
+        if code == EXIT_INTERRUPTED:
+            from vidpretrain import parallel
 
-        parallel.leave()
+            parallel.leave()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

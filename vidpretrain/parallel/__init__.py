@@ -2,7 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices, meshes and hosts."""
 
-from vidpretrain.parallel.hosts import HEARTBEAT_SEC, JoinError, is_first_process, join, leave
+from vidpretrain.parallel.agreement import (
+    DisagreementError,
+    PeerError,
+    gather_texts,
+    require_same,
+    together,
+)
+from vidpretrain.parallel.hosts import (
+    AUTO,
+    HEARTBEAT_SEC,
+    MODES,
+    JoinError,
+    find_launcher,
+    is_first_process,
+    join,
+    leave,
+)
 from vidpretrain.parallel.mesh import (
     batch_sharding,
     fsdp_sharding,
@@ -14,11 +30,17 @@ from vidpretrain.parallel.mesh import (
 )
 
 __all__ = [
+    "AUTO",
     "HEARTBEAT_SEC",
+    "MODES",
+    "DisagreementError",
     "JoinError",
+    "PeerError",
     "batch_sharding",
+    "find_launcher",
     "fsdp_sharding",
     "gather",
+    "gather_texts",
     "is_first_process",
     "join",
     "leave",
@@ -26,4 +48,6 @@ __all__ = [
     "process_slice",
     "put_batch",
     "replicated",
+    "require_same",
+    "together",
 ]

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+import socket
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from vidpretrain import parallel
+from vidpretrain.train.identity import flatten
 
 CONFIG = "config.json"
 
@@ -30,6 +34,9 @@ FREE_FIELDS = (
 )
 
 _MOST_LINES = 20
+_MARK = ".shared"
+_MOST_DELAY_SEC = 5.0  # until a file system shows on one host what another has written
+_POLL_SEC = 0.1
 
 
 class WorkdirError(ValueError):
@@ -37,28 +44,64 @@ class WorkdirError(ValueError):
 
 
 def claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Make a working folder, or make sure that it is this run's.
+    """Make a working folder, or make sure that it is this run's, and shared by its processes.
 
     Args:
         workdir: the folder.
         config: the whole resolved configuration.
 
     Raises:
-        WorkdirError: it cannot be written, or another configuration ran in it.
+        WorkdirError: it cannot be written, another configuration ran in it, or a process has
+            another folder under this name.
+        vidpretrain.parallel.PeerError: another process has found so.
     """
+    if parallel.is_first_process():
+        parallel.together(lambda: _claim(workdir, config))
+    else:
+        parallel.together(lambda: None)
+    if jax.process_count() > 1:
+        _check_shared(workdir)
+
+
+def _claim(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / CONFIG
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _check_same(json.loads(path.read_text(encoding="utf-8")), config, workdir)
-        if parallel.is_first_process():
-            write_json(path, config)
+        write_json(path, config)
     except OSError as error:
         raise WorkdirError(
             f"--workdir {workdir} cannot be written: {error.strerror or error}; choose another"
         ) from error
     except json.JSONDecodeError as error:
         raise WorkdirError(f"{path} is no JSON ({error}); choose another --workdir") from error
+
+
+def _check_shared(workdir: Path) -> None:
+    """See that every process finds in the folder what process 0 has just put there."""
+    # A name of its own: an older file may lie in folders that are not shared, too.
+    mark = workdir / f"{_MARK}-{parallel.gather_texts(secrets.token_hex(8))[0]}"
+    try:
+        if parallel.is_first_process():
+            parallel.together(mark.touch)
+        else:
+            parallel.together(lambda: None)
+        parallel.together(lambda: _await_file(mark))
+    finally:
+        if parallel.is_first_process():
+            mark.unlink(missing_ok=True)
+
+
+def _await_file(mark: Path) -> None:
+    deadline = time.monotonic() + _MOST_DELAY_SEC
+    while not mark.exists():
+        if time.monotonic() > deadline:
+            raise WorkdirError(
+                f"--workdir {mark.parent} on {socket.gethostname()} is not the folder that "
+                "process 0 has; name one on a file system that all hosts mount"
+            )
+        time.sleep(_POLL_SEC)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -78,7 +121,7 @@ def use_compilation_cache(workdir: Path) -> None:
 
 
 def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Path) -> None:
-    before, now = dict(_flatten(old)), dict(_flatten(new))
+    before, now = dict(flatten(old)), dict(flatten(new))
     lines = [
         f"  {field}: {before.get(field, 'absent')!r} before, {now.get(field, 'absent')!r} now"
         for field in sorted({*before, *now})
@@ -101,12 +144,3 @@ def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], workdir: Path) -
 def _is_free(field: str) -> bool:
     in_stage = field.partition(".")[2]
     return any(in_stage == free or in_stage.startswith(free + ".") for free in FREE_FIELDS)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            # JSON knows no tuples.
-            yield prefix + key, list(value) if isinstance(value, tuple) else value
