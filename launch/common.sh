@@ -58,31 +58,41 @@ value_of() { # FLAG VALUE...
   printf '%s' "$2"
 }
 
+# Says whether all of a value is of a form; in any locale a-z is ASCII.
+matches() { # VALUE REGEX
+  local LC_ALL=C
+  [[ $1 =~ ^($2)$ ]]
+}
+
 # Names of machines, jobs and zones go to tools that parse them again, so they are checked.
 check_name() { # WHAT VALUE [LONGEST]
   local longest=${3:-63}
-  [[ $2 =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ && ${#2} -le $longest ]] ||
+  if ! matches "$2" '[a-z]([-a-z0-9]*[a-z0-9])?' || ((${#2} > longest)); then
     refuse "$1 is $(quote "$2"); it must be lower-case letters, digits and '-', begin with a" \
       "letter, end with a letter or digit, and have at most $longest characters"
+  fi
 }
 
 check_token() { # WHAT VALUE
-  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9._:/@=-]*$ ]] ||
+  matches "$2" '[A-Za-z0-9][A-Za-z0-9._:/@=-]*' ||
     refuse "$1 is $(quote "$2"); it must be letters, digits and . _ : / @ = -, and begin with a" \
       "letter or digit"
 }
 
 check_bucket() { # NAME
-  [[ $1 =~ ^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$ ]] ||
+  matches "$1" '[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?' ||
     refuse "--bucket is $(quote "$1"); give the bucket's name alone, such as my-runs"
 }
 
+check_tpu_type() { # TYPE
+  matches "$1" 'v[0-9][a-z0-9]*-[0-9]+' ||
+    refuse "--type is $(quote "$1"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
+}
+
 check_number() { # WHAT VALUE LEAST
-  local good=
-  if [[ $2 =~ ^[0-9]{1,9}$ ]]; then
-    ((10#$2 < $3)) || good=1
+  if ! matches "$2" '[0-9]{1,9}' || ((10#$2 < $3)); then
+    refuse "$1 is $(quote "$2"); it must be a whole number, $3 or more"
   fi
-  [[ $good ]] || refuse "$1 is $(quote "$2"); it must be a whole number, $3 or more"
 }
 
 # The arguments of the training must name a recipe and a working folder.

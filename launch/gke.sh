@@ -29,7 +29,8 @@ Train on TPUs of a Google Kubernetes Engine cluster, through xpk.
 The working folder lies on storage that all pods mount: attach a bucket once, and it is at the same
 place in every workload:
   xpk storage attach runs --cluster C --zone Z --project P --type gcsfuse --bucket my-runs \
-      --mount-point /runs --readonly false --auto-mount true --size 1
+      --mount-point /runs --readonly false --auto-mount true --size 1 \
+      --mount-options implicit-dirs,metadata-cache:ttl-secs:0
 Preempted or evicted pods get SIGTERM and five minutes to save. Kubernetes starts the workload
 again after that and after failures, not after bad input.
 
@@ -98,11 +99,10 @@ fi
 check_number --slices "$slices" 1
 check_number --restarts "$restarts" 0
 check_token --image "$image"
-[[ $priority =~ ^(very-low|low|medium|high|very-high)$ ]] ||
+matches "$priority" 'very-low|low|medium|high|very-high' ||
   refuse "--priority is $(quote "$priority"); very-low, low, medium, high or very-high"
 if [[ $action == create ]]; then
-  [[ $type =~ ^v[0-9][a-z0-9]*-[0-9]+$ ]] ||
-    refuse "--type is $(quote "$type"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
+  check_tpu_type "$type"
   check_main_args "$@"
   check_shared_workdir "$@"
   # xpk writes the command into a line of a YAML file.

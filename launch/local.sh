@@ -79,7 +79,7 @@ if [[ $gpus == all ]]; then
   gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd, -)
 fi
 if [[ $gpus ]]; then
-  [[ $gpus =~ ^[0-9]+(,[0-9]+)*$ ]] || refuse "--gpus is $(quote "$gpus"); give all, or 0,1,2"
+  matches "$gpus" '[0-9]+(,[0-9]+)*' || refuse "--gpus is $(quote "$gpus"); give all, or 0,1,2"
   IFS=, read -ra gpu_ids <<<"$gpus"
   processes=${#gpu_ids[@]}
 else

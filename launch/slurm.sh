@@ -79,7 +79,7 @@ while (($#)); do
   esac
   shift 2
 done
-[[ $time =~ ^[0-9]+(-[0-9]+)?(:[0-9]+){0,2}$ ]] ||
+matches "$time" '[0-9]+(-[0-9]+)?(:[0-9]+){0,2}' ||
   refuse "--time is $(quote "$time"); give a limit such as 12:00:00 or 2-00:00:00"
 check_number --nodes "$nodes" 1
 check_number --gpus-per-node "$gpus" 0

@@ -118,8 +118,7 @@ check_number --restarts "$restarts" 0
 case $action in
   create | train)
     [[ $type ]] || refuse "$action wants --type, such as --type v5litepod-16"
-    [[ $type =~ ^v[0-9][a-z0-9]*-[0-9]+$ ]] ||
-      refuse "--type is $(quote "$type"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
+    check_tpu_type "$type"
     ;;
 esac
 case $action in
