@@ -67,6 +67,7 @@ def get_config(argument: str = "") -> ConfigDict:
             train=f"{args.data}/splits/*_test_split{args.split}.txt",
             test=f"{args.data}/splits/*_test_split{args.split}.txt",
             root=f"{args.data}/videos",
+            published="hmdb51",
         )
     recipe = pipeline(finetune=config)
     return smoke_test(recipe) if args.smoke else recipe

@@ -53,7 +53,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.views.test_size_px = 224 if args.crops == 1 else 256
     with config.unlocked():
         config.source = (
-            source("packed", folder=args.data)
+            source("packed", folder=args.data, published="jester")
             if args.packed
             else source(
                 "frames",
@@ -61,6 +61,7 @@ def get_config(argument: str = "") -> ConfigDict:
                 test=f"{args.data}/jester-v1-validation.csv",
                 classes=f"{args.data}/jester-v1-labels.csv",
                 root=f"{args.data}/20bn-jester-v1",
+                published="jester",
             )
         )
     recipe = pipeline(finetune=config)

@@ -97,7 +97,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.test.every = "25 epochs"  # 30 views of a video cost as much as an epoch.
     with config.unlocked():
         config.source = (
-            source("packed", folder=args.data)
+            source("packed", folder=args.data, published="kinetics400")
             if args.packed
             else source(
                 "videos",
@@ -105,6 +105,7 @@ def get_config(argument: str = "") -> ConfigDict:
                 test=f"{args.data}/annotations/val.csv",
                 root=args.data,
                 short_side_px=256,
+                published="kinetics400",
             )
         )
     recipe = pipeline(finetune=config)

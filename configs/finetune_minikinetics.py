@@ -55,6 +55,7 @@ def get_config(argument: str = "") -> ConfigDict:
             root=args.data,
             only_classes=f"{args.data}/mini_kinetics_200.txt",
             short_side_px=256,
+            published="minikinetics200",
         )
     recipe = pipeline(finetune=config)
     return smoke_test(recipe) if args.smoke else recipe

@@ -91,10 +91,11 @@ def get_config(argument: str = "") -> ConfigDict:
     if args.modality == "flow":
         motion = {"stack": 5} if args.packed else {"modality": "flow", "stack": 5}
         config.pixels.mean, config.pixels.std = (0.5,) * 10, (0.226,) * 10
+    published_name = f"something_v{args.version}"
     labels, videos = f"{data}/labels", f"{data}/20bn-something-something-v{args.version}"
     with config.unlocked():
         if args.packed:
-            config.source = source("packed", folder=data, **motion)
+            config.source = source("packed", folder=data, published=published_name, **motion)
         else:
             kind, names = (
                 ("frames", ("train.csv", "validation.csv", "labels.csv"))
@@ -103,7 +104,13 @@ def get_config(argument: str = "") -> ConfigDict:
             )
             train, test, classes = (f"{labels}/{name}" for name in names)
             config.source = source(
-                kind, train=train, test=test, classes=classes, root=videos, **motion
+                kind,
+                train=train,
+                test=test,
+                classes=classes,
+                root=videos,
+                published=published_name,
+                **motion,
             )
     recipe = pipeline(finetune=config)
     return smoke_test(recipe) if args.smoke else recipe

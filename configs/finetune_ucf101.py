@@ -67,6 +67,7 @@ def get_config(argument: str = "") -> ConfigDict:
             train=f"{args.data}/ucfTrainTestlist/trainlist0{args.split}.txt",
             test=f"{args.data}/ucfTrainTestlist/testlist0{args.split}.txt",
             root=f"{args.data}/UCF-101",
+            published="ucf101",
         )
     recipe = pipeline(finetune=config)
     return smoke_test(recipe) if args.smoke else recipe

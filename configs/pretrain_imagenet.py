@@ -93,10 +93,13 @@ def get_config(argument: str = "") -> ConfigDict:
                 test=f"{data}/annotations/val.csv",
                 root=data,
                 stills_every=FRAME_OF_KINETICS,
+                published="kinetics400",
             )
         elif args.prepared:
-            config.source = source("tfds_images", folder=data)
+            config.source = source("tfds_images", folder=data, published="imagenet")
         else:
-            config.source = source("images", train=f"{data}/train", test=f"{data}/val")
+            config.source = source(
+                "images", train=f"{data}/train", test=f"{data}/val", published="imagenet"
+            )
     recipe = pipeline(pretrain=config)
     return smoke_test(recipe) if args.smoke else recipe

@@ -33,6 +33,10 @@ examples:
   python -m vidpretrain.main --config configs/demo.py --workdir runs/x \\
       --config.finetuned_sts.schedule.base_lr=0.05
 
+what a recipe would cost, on shapes alone; nothing is written, and published data sets need not be
+there:
+  python -m vidpretrain.main --config configs/demo.py --workdir runs/demo --dry-run
+
 on several processes, with --workdir on a file system they share: as Slurm, Open MPI, Kubernetes
 or a Cloud TPU start them (docs/scaling.md), or each with its own --process_id:
   python -m vidpretrain.main --config FILE --workdir DIR \\
@@ -65,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FIRST:LAST",
         help="trace these training steps of every stage, for TensorBoard and xprof",
     )
+    parser.add_argument(
+        "--dry-run",
+        nargs="?",
+        const="compiled",
+        choices=("compiled", "shapes"),
+        help="print what every stage would cost, and end: parameters, GFLOPs, steps, images, "
+        "rates, and a compiled step's memory on a device; 'shapes' compiles nothing",
+    )
     hosts = parser.add_argument_group("several processes")
     hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
     hosts.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
@@ -90,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             recipes.set_in_stages(config, "profile.profile_steps", flags.profile_steps)
     except recipes.ConfigError as error:
         return _fail_together(error, flags)
+    if flags.dry_run:
+        return _rehearse(config, compile_steps=flags.dry_run == "compiled")
     with Interruption() as interruption:
         return _run(config, flags, interruption, began)
 
@@ -158,6 +172,21 @@ def _run(
         return _fail(lost, EXIT_PEER_LOST)
     except (CheckpointError, TrainingError, TooManyBadInputsError, WorkerError, OSError) as error:
         return _fail(error, EXIT_FAILED)
+    return os.EX_OK
+
+
+def _rehearse(config: recipes.ConfigDict, *, compile_steps: bool) -> int:
+    from vidpretrain.analyze import dry_run
+    from vidpretrain.train import stages
+    from vidpretrain.train.plan import PlanError
+
+    resolved = config.to_dict()
+    try:
+        plans = stages.plan_stages({name: resolved[name] for name in config.stages}, on_paper=True)
+    except PlanError as error:
+        return _fail(error, EXIT_BAD_INPUT)
+    for description in dry_run.describe(plans, compile_steps=compile_steps):
+        print(description, flush=True)
     return os.EX_OK
 
 

@@ -147,16 +147,17 @@ class Network:
         )
 
 
-def trace(model: nn.Module, frames: int, size: int) -> Network:
+def trace(model: nn.Module, frames: int, size: int, channels: int = 3) -> Network:
     """Trace a network on the shape of one clip and list what can be counted.
 
     Args:
         model: A network of `vidpretrain.models`.
         frames: T, at least 1.
         size: Height and width in pixels, at least 1.
+        channels: C, 3 for colours.
 
     Returns:
-        Its parameters and operations on `[1, frames, size, size, 3]`.
+        Its parameters and operations on `[1, frames, size, size, channels]`.
 
     Raises:
         ValueError: The input is empty, or the network does not take it.
@@ -170,7 +171,7 @@ def trace(model: nn.Module, frames: int, size: int) -> Network:
     # Initialising runs the forward pass, so one trace yields the parameters' shapes as well.
     program, (_, variables) = jax.make_jaxpr(initialise, return_shape=True)(
         jax.eval_shape(lambda: jax.random.key(0)),
-        jax.ShapeDtypeStruct((1, frames, size, size, 3), jnp.float32),
+        jax.ShapeDtypeStruct((1, frames, size, size, channels), jnp.float32),
     )
     parameters: Counter[str] = Counter()
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):

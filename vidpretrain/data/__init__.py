@@ -19,6 +19,7 @@ from vidpretrain.data.batch import PADDING, Batch, regroup
 from vidpretrain.data.catalog import make_source, source_names
 from vidpretrain.data.manifest import run_manifest
 from vidpretrain.data.pipeline import BatchStream, eval_batches, train_batches
+from vidpretrain.data.published import find_stand_in
 from vidpretrain.data.read_ahead import WorkerError
 from vidpretrain.data.source import Source, modality_of, name_of
 from vidpretrain.data.streams import derive_seed
@@ -37,6 +38,7 @@ __all__ = [
     "WorkerError",
     "derive_seed",
     "eval_batches",
+    "find_stand_in",
     "make_source",
     "make_views",
     "modality_of",

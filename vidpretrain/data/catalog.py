@@ -15,6 +15,7 @@ from vidpretrain.data.images import image_files
 from vidpretrain.data.motion import show_motion
 from vidpretrain.data.packed import packed_videos
 from vidpretrain.data.prepared import prepared_images
+from vidpretrain.data.published import PUBLISHED, StandIn
 from vidpretrain.data.source import Source
 from vidpretrain.suggest import closest
 
@@ -87,20 +88,29 @@ _STILLS_EVERY = "stills_every"
 """Option of every data set: 0 for clips, n for each n-th frame as an image."""
 
 
+_PUBLISHED = "published"
+"""Option of every data set: what it is, of `published.PUBLISHED`."""
+
+
 def source_names() -> tuple[str, ...]:
     """Return the names that `make_source` knows."""
     return tuple(_CATALOG)
 
 
-def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Source:
+def make_source(
+    name: str, *, split: str, seed: int = 0, stand_in: bool = False, **options: Any
+) -> Source:
     """Make a source by its name.
 
     Args:
         name: One of `source_names()`.
         split: Name of a part of the data set, such as "train".
         seed: Seed of whatever is random in the data themselves.
+        stand_in: Whether a `published.StandIn` may take the place of a data set that cannot be
+            opened.
         **options: The data set's own options, those of `motion.show_motion`, and `stills_every`:
-            0 for clips, n to make an image example of each n-th frame.
+            0 for clips, n to make an image example of each n-th frame; and `published`: which
+            published data set it is, for stand-ins.
 
     Raises:
         ValueError: An unknown name, split or option, or an option's value is impossible.
@@ -108,7 +118,7 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
     if name not in _CATALOG:
         raise ValueError(f"source.name={name!r}; {closest(name, _CATALOG)}")
     entry = _CATALOG[name]
-    allowed = (*entry.options, _STILLS_EVERY, *_MOTION)
+    allowed = (*entry.options, _STILLS_EVERY, _PUBLISHED, *_MOTION)
     for option in options:
         if option not in allowed:
             raise ValueError(
@@ -116,7 +126,15 @@ def make_source(name: str, *, split: str, seed: int = 0, **options: Any) -> Sour
             )
     every = options.pop(_STILLS_EVERY, 0)
     motion = {option: options.pop(option) for option in _MOTION if option in options}
-    source = entry.make(split, seed, **options)
+    published = options.pop(_PUBLISHED, "")
+    if published and published not in PUBLISHED:
+        raise ValueError(f"source.{_PUBLISHED}={published!r}; {closest(published, PUBLISHED)}")
+    try:
+        source = entry.make(split, seed, **options)
+    except (ValueError, OSError) as error:
+        if not (stand_in and published):
+            raise
+        source = StandIn(published, split, missing=str(error))
     if every:
         if isinstance(source, ListedClips) and source.index is None:
             raise ValueError(

@@ -37,10 +37,15 @@ class Budget:
         """
         number, unit = parse(duration, field=field)
         if unit == "epochs":
-            number *= self.num_examples / self.batch_size
+            number *= self.steps_per_epoch
         elif unit == "images":
             number /= self.batch_size * self.images_per_example
         return round(number)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in which every example is seen once; no whole number, for epochs have no gap."""
+        return self.num_examples / self.batch_size
 
     def images(self, steps: int) -> int:
         """Return how many images the network has seen after so many steps."""

@@ -96,35 +96,39 @@ class Plan:
         return self.model.init(key, clip)
 
 
-def make_plan(name: str, config: Mapping[str, Any], earlier: Sequence[str] = ()) -> Plan:
+def make_plan(
+    name: str, config: Mapping[str, Any], earlier: Sequence[str] = (), *, on_paper: bool = False
+) -> Plan:
     """Build a stage.
 
     Args:
         name: of the stage.
         config: its configuration, the fields of `config.base` as nested dicts.
         earlier: the stages before it, which `init.source` may name.
+        on_paper: whether the stage will never run, so that neither its checkpoint nor, if it is
+            published, its data set has to be there.
 
     Raises:
         PlanError: a value is impossible, or two do not fit each other.
     """
     try:
-        _check_init(config["init"], earlier)
-        return _build(name, config)
+        _check_init(config["init"], earlier, must_exist=not on_paper)
+        return _build(name, config, on_paper=on_paper)
     except (ValueError, TypeError) as error:
         raise PlanError(f"stage {name}: {error}") from error
 
 
-def _check_init(init: Mapping[str, Any], earlier: Sequence[str]) -> None:
+def _check_init(init: Mapping[str, Any], earlier: Sequence[str], *, must_exist: bool) -> None:
     Init.parse(init["method"])
     source = init["source"]
-    if source and source not in earlier and not epath.Path(source).exists():
+    if must_exist and source and source not in earlier and not epath.Path(source).exists():
         raise ValueError(
             f"init.source={source!r} is neither a checkpoint nor an earlier stage; "
             f"{closest(source, earlier)}"
         )
 
 
-def _build(name: str, config: Mapping[str, Any]) -> Plan:
+def _build(name: str, config: Mapping[str, Any], *, on_paper: bool) -> Plan:
     mesh = parallel.make_mesh(**config["parallel"])
     for field, size in (
         ("batch_size", config["batch_size"]),
@@ -140,8 +144,10 @@ def _build(name: str, config: Mapping[str, Any]) -> Plan:
         )
     _check_precise(config["norm"]["precise_batches"], config["model"]["name"])
     check_average(config["test"]["average"])
-    train_source = data.make_source(split="train", **config["source"])
-    test_source = data.make_source(split="test", **config["source"])
+    train_source, test_source = (
+        data.make_source(split=split, stand_in=on_paper, **config["source"])
+        for split in ("train", "test")
+    )
     views = make_views(train_source, **config["views"])
     num_classes = config["model"]["num_classes"] or train_source.num_classes
     if num_classes < train_source.num_classes:
