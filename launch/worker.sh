@@ -55,7 +55,13 @@ mount_bucket() { # BUCKET
     --metadata-cache-negative-ttl-secs=0 "$1" "$at"
 }
 
-is_running() { [[ -e $BASE/pid ]] && kill -0 "$(<"$BASE/pid")" 2>/dev/null; }
+# After a reboot another process may have the number, so its command line is looked at.
+is_running() {
+  local pid
+  [[ -e $BASE/pid ]] || return
+  pid=$(<"$BASE/pid")
+  [[ -r /proc/$pid/cmdline ]] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q 'worker\.sh supervise'
+}
 
 end_run() {
   local pid i

@@ -337,6 +337,10 @@ def test_a_worker_tells_how_the_run_ended(worker):
     (worker.home / "code").write_text("70")
     assert remote(worker, "run", *RUN).returncode == 70
     assert "worker 3: exit 70" in remote(worker, "status").stdout
+    # After a reboot some other process, here this one, may have the number.
+    (worker.home / "vidpretrain" / "exit").unlink()
+    (worker.home / "vidpretrain" / "pid").write_text(str(os.getpid()))
+    assert "worker 3: lost" in remote(worker, "status").stdout
 
 
 def test_a_run_outlives_the_connection_and_can_be_stopped(worker):
