@@ -225,13 +225,10 @@ def residual_bytes(model, clips):
     """Return what is kept from the forward pass for the backward pass."""
     variables = jax.eval_shape(model.init, jax.random.key(0), clips)
 
-    def loss(params, batch_stats):
-        variables = {"params": params, "batch_stats": batch_stats}
+    def loss(variables):
         return model.apply(variables, clips, True, mutable=["batch_stats"])[0].sum()
 
-    kept = jax.eval_shape(
-        lambda params, stats: jax.vjp(loss, params, stats)[1], *variables.values()
-    )
+    kept = jax.eval_shape(lambda variables: jax.vjp(loss, variables)[1], variables)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
 
 
