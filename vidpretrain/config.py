@@ -103,6 +103,7 @@ def base() -> ConfigDict:
 
     config.init = ConfigDict()
     config.init.source = ""  # a checkpoint, or an earlier stage's name; empty: at random
+    config.init.tap = -1  # 0, 1 or 2: an image network, cut out of a 3D one's kernels; -1: not
     config.init.method = "center"  # 2D to 3D: center, average, or rates "1/9,1/3,1/9"
 
     config.source = source("moving_digits")

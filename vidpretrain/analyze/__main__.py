@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "classes": ("vidpretrain.analyze.classes_command", "scores class by class, and confusions"),
     "fuse": ("vidpretrain.analyze.fuse_command", "several networks' scores as one"),
     "splits": ("vidpretrain.analyze.splits_command", "means over splits, or over seeds"),
+    "probe": ("vidpretrain.analyze.probe_command", "linear probes of a network's temporal taps"),
+    "attention": ("vidpretrain.analyze.attention_command", "what STH's attention prefers"),
 }
 
 

@@ -112,7 +112,13 @@ def add_stage_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
         metavar="CHECKPOINT",
         help="a checkpoint's, stage's or run's folder, or a .safetensors, .npz or .pth",
     )
-    add("--config", required=True, metavar="FILE[:ARG=VALUE,...]", help="recipe and its arguments")
+    add(
+        "--config",
+        required=True,
+        action="append" if several else "store",
+        metavar="FILE[:ARG=VALUE,...]",
+        help="recipe and its arguments" + (", for all or for each" if several else ""),
+    )
     add("--stage", default="", help="of the recipe (the last one)")
     add("--config.STAGE.FIELD", metavar="VALUE", help="set one field of the stage")
     add("--which", default="latest", help="of several steps: latest (default), best, or a number")

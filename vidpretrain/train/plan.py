@@ -121,6 +121,13 @@ def make_plan(
 def _check_init(init: Mapping[str, Any], earlier: Sequence[str], *, must_exist: bool) -> None:
     Init.parse(init["method"])
     source = init["source"]
+    if init["tap"] not in (-1, 0, 1, 2):
+        raise ValueError(f"init.tap={init['tap']}; it may be 0, 1 (the centre), 2, or -1 for none")
+    if init["tap"] >= 0 and not source:
+        raise ValueError(
+            f"init.tap={init['tap']} cuts a network out of init.source, which is empty; set it to "
+            "a 3D network's checkpoint"
+        )
     if must_exist and source and source not in earlier and not epath.Path(source).exists():
         raise ValueError(
             f"init.source={source!r} is neither a checkpoint nor an earlier stage; "

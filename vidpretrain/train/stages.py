@@ -260,6 +260,7 @@ def _first_state(
             channels=len(plan.config["pixels"]["mean"]),
             source=checkpoint,
             init=plan.config["init"]["method"],
+            tap=None if plan.config["init"]["tap"] < 0 else plan.config["init"]["tap"],
             seed=plan.config["seed"],
         )
         if parallel.is_first_process():
