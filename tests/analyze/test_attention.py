@@ -23,8 +23,15 @@ LAYERS = [f"stage{stage}/block0/conv2/conv" for stage in (1, 2, 3, 4)]
 def network(p, attentive=True):
     name = f"sth50:p={p},attention={str(attentive).lower()},{SIZE}"
     model = models.make_model(name, num_classes=40)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 32, 32, 3)))
-    return name, model, jax.tree.map(np.asarray, variables)
+    clip = jax.ShapeDtypeStruct((1, 4, 32, 32, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), clip)
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        low = -0.1 if len(leaf.shape) > 1 else 0.5
+        return rng.uniform(low, low + 0.2, leaf.shape).astype(np.float32)
+
+    return name, model, jax.tree.map(draw, shapes)
 
 
 @pytest.fixture(scope="module")

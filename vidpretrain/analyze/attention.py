@@ -91,17 +91,18 @@ def measure(plan: Plan, variables: Any, checkpoint: str) -> Attention:
     def coefficients(variables: Any, video: jax.Array) -> dict[str, jax.Array]:
         return layer_coefficients(plan.model, variables, normalise(video, **pixels))
 
+    clip = (plan.frames, plan.size_px, plan.size_px, len(pixels["mean"]))
+    if not jax.eval_shape(coefficients, variables, jax.ShapeDtypeStruct((1, *clip), jnp.uint8)):
+        raise AttentionError(
+            f"{network} has no attention to look at; it takes an sth network with attention=true, "
+            "such as sth50:attention=true"
+        )
     compiled = jax.jit(coefficients, in_shardings=(replicated, sharded), out_shardings=replicated)
     rows = parallel.process_slice(plan.config["test"]["batch_size"], mesh, what="test.batch_size")
     by_layer: dict[str, list[np.ndarray]] = {}
     with read_test_set(plan) as batches:
         for batch in data.regroup(batches, rows):
             found = compiled(variables, parallel.put_batch(batch.video, mesh))
-            if not found:
-                raise AttentionError(
-                    f"{network} has no attention to look at; it takes an sth network with "
-                    "attention=true, such as sth50:attention=true"
-                )
             for layer, means in found.items():
                 by_layer.setdefault(layer, []).append(np.asarray(means)[batch.mask])
     views = {layer: np.concatenate(parts) for layer, parts in by_layer.items()}
