@@ -43,6 +43,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "sts": {
         "model.dtype": "bfloat16",  # "half precision"
         "input.num_workers": 16,
+        "test.save_scores": True,
         "views.crop": "resized",
         "schedule.warmup": "5 epochs",
         "optim.weight_decay": 1e-4,
@@ -54,6 +55,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "sth": {
         "model.dtype": "bfloat16",
         "input.num_workers": 16,
+        "test.save_scores": True,
         "views.sampling": "segments",
         "views.crop": "shifted",
         "views.fixed_px": (256, 340),
@@ -71,6 +73,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "ct": {
         "model.dtype": "bfloat16",
         "input.num_workers": 16,
+        "test.save_scores": True,
         "views.sampling": "segments",
         "views.crop": "multiscale",
         "views.size_px": 256,
@@ -279,7 +282,7 @@ def smoke_test(config: ConfigDict) -> ConfigDict:
     """Cut a recipe down: the same networks in miniature, two steps a stage, moving digits.
 
     All but sizes and durations stays as it is. Weights that come from elsewhere are replaced by
-    those of the image twin, which takes its two steps in a stage of its own.
+    random ones of the image twin, which is tested in a stage of its own.
 
     Args:
         config: a recipe's whole configuration.
@@ -292,6 +295,7 @@ def smoke_test(config: ConfigDict) -> ConfigDict:
             twin.model.name = with_options(twin.model.name, image="true")
             twin.views.frames = 1
             twin.init.source = ""
+            twin.duration = "0 steps"
             stage.init.source = f"{name}_origin"
         stages[name] = stage
     return pipeline(**stages)
