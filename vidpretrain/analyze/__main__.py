@@ -12,6 +12,7 @@ from vidpretrain.commands import run_command
 # Each command, its module, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "count": ("vidpretrain.analyze.count_command", "parameters and GFLOPs of a network"),
+    "tpu": ("vidpretrain.analyze.tpu_command", "whether a recipe fits a TPU slice; no TPU needed"),
     "test": ("vidpretrain.analyze.test_command", "test a checkpoint, with any number of views"),
     "classes": ("vidpretrain.analyze.classes_command", "scores class by class, and confusions"),
     "fuse": ("vidpretrain.analyze.fuse_command", "several networks' scores as one"),

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from vidpretrain import config as recipes
-from vidpretrain import data, parallel
+from vidpretrain import data
 from vidpretrain.analyze import count
-from vidpretrain.train.compiled import compile_train_step, state_shapes
+from vidpretrain.train.compiled import batch_shapes, compile_train_step, state_shapes
 from vidpretrain.train.plan import Plan
 
 # The rule by which each paper counts (`analyze.count`).
@@ -52,22 +51,8 @@ def memory_per_device(plan: Plan) -> Memory:
         It is what XLA plans for the platform at hand. Libraries' work space, and the batches that
         are read ahead, come on top; another platform has other layouts and fusions.
     """
-    config, views = plan.config, plan.views
-    sharded = parallel.batch_sharding(plan.mesh)
-    rows, size_px = config["batch_size"], plan.size_px
-    channels = len(config["pixels"]["mean"])
-
-    def batched(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=sharded)
-
-    batch = {
-        "video": batched(jnp.uint8, views.frames, size_px, size_px, channels),
-        "label": batched(jnp.int32),
-        "stop": batched(jnp.bool_),
-        "save": batched(jnp.bool_),
-    }
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = compile_train_step(plan).lower(state_shapes(plan), batch, key).compile()
+    compiled = compile_train_step(plan).lower(state_shapes(plan), batch_shapes(plan), key).compile()
     memory: Any = compiled.memory_analysis()
     return Memory(
         arguments=memory.argument_size_in_bytes,

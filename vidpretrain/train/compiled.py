@@ -8,6 +8,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from vidpretrain import models, parallel
 from vidpretrain.train import step
@@ -90,3 +91,29 @@ def _create(plan: Plan, variables: Any) -> TrainState:
 
 def _pixels(plan: Plan) -> dict[str, Any]:
     return {name: tuple(values) for name, values in plan.config["pixels"].items()}
+
+
+def batch_shapes(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of what a training step takes besides the state and a key."""
+    shapes = _clip_shapes(plan, plan.config["batch_size"], plan.size_px)
+    return {**shapes, "save": _rows(plan, plan.config["batch_size"], jnp.bool_)}
+
+
+def test_batch_shapes(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of what a test step takes besides the variables."""
+    rows = plan.config["test"]["batch_size"]
+    return _clip_shapes(plan, rows, plan.views.test_crops.size_px)
+
+
+def _clip_shapes(plan: Plan, rows: int, size_px: int) -> dict[str, jax.ShapeDtypeStruct]:
+    channels = len(plan.config["pixels"]["mean"])
+    return {
+        "video": _rows(plan, rows, jnp.uint8, plan.frames, size_px, size_px, channels),
+        "label": _rows(plan, rows, jnp.int32),
+        "stop": _rows(plan, rows, jnp.bool_),
+    }
+
+
+def _rows(plan: Plan, rows: int, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    sharding = parallel.batch_sharding(plan.mesh)
+    return jax.ShapeDtypeStruct((rows, *shape), dtype, sharding=sharding)
