@@ -186,6 +186,19 @@ def test_mirror_images_have_the_label_of_what_they_show():
     video = source.frames(0, range(0, 24, 2))
     assert seen_motion(video[:, :, ::-1]) == seen_motion(video).mirrored
     assert stills("test").flip_labels == tuple(range(10))
+    assert moving_digits("test", tell_digits=False).flip_labels == (1, 0, 2, 3)
+
+
+def test_digits_need_not_be_told_apart():
+    both, motion = moving_digits("test"), moving_digits("test", tell_digits=False)
+    assert motion.class_names == ("left", "right", "up", "down")
+    assert motion.num_classes == 4
+    assert [motion.label(i) for i in range(len(motion))] == [
+        both.label(i) % 4 for i in range(len(both))
+    ]
+    np.testing.assert_array_equal(motion.frames(7, range(24)), both.frames(7, range(24)))
+    with pytest.raises(ValueError, match="stills have no motion"):
+        dataclasses.replace(stills("test"), tell_digits=False)
 
 
 @pytest.mark.parametrize("example", [-1, 296 * 4])

@@ -64,7 +64,9 @@ def _with_train_clips(make: Callable[..., Source]) -> Callable[..., Source]:
 _DIGITS = ("num_clips", "num_train_clips")
 _SCENE = tuple(field.name for field in dataclasses.fields(Scene))
 _CATALOG = {
-    "moving_digits": _Entry(_with_train_clips(moving_digits), ("clip_frames", *_DIGITS, *_SCENE)),
+    "moving_digits": _Entry(
+        _with_train_clips(moving_digits), ("clip_frames", "tell_digits", *_DIGITS, *_SCENE)
+    ),
     "stills": _Entry(_with_train_clips(stills), (*_DIGITS, *_SCENE)),
     "videos": _Entry(video_files, _LISTED),
     "frames": _Entry(frame_folders, ("frame_template", *_LISTED)),

@@ -6,7 +6,8 @@ scikit-learn carries 1,797 handwritten digits of 8 x 8 pixels (the test set of t
 Recognition of Handwritten Digits"). Here each is drawn, enlarged and slightly turned, onto a
 textured canvas that is littered with pieces of other digits. `stills` asks which digit it is.
 `moving_digits` lets it move and asks for digit and motion, so that knowing only the digit is
-right at most one time in four, and knowing only the motion at most one time in ten.
+right at most one time in four, and knowing only the motion at most one time in ten; or, with
+`tell_digits=False`, for the motion alone.
 
 One frame tells nothing about the motion, exactly: every other draw is made before the motion is
 looked at, and the digit's place is its uniformly drawn start plus motion, modulo the range of
@@ -112,6 +113,7 @@ class Digits:
         images: uint8 `[N, 8, 8]`, ink from 0 to 16.
         digits: int64 `[N]`, the digit that each image shows.
         motions: The motions that are told apart; empty for stills.
+        tell_digits: Whether digits are told apart; if not, the class is the motion alone.
         clip_frames: Number of frames of every clip.
         num_clips: Number of clips.
         split: Name of the split, which has random numbers of its own.
@@ -127,22 +129,27 @@ class Digits:
     split: str
     seed: int
     scene: Scene
+    tell_digits: bool = True
 
     def __post_init__(self) -> None:
+        if not (self.tell_digits or self.motions):
+            raise ValueError("tell_digits is False, and stills have no motion; set it to True.")
         for name in ("clip_frames", "num_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
 
     @property
     def num_classes(self) -> int:
-        """Return 10, times the number of motions that are told apart."""
+        """Return the number of digits, of motions, or of both together."""
         return len(self.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Return names such as "3", or "3 left" where digits move."""
+        """Return names such as "3", "3 left" where digits move, or "left"."""
         if not self.motions:
             return tuple(str(digit) for digit in range(NUM_DIGITS))
+        if not self.tell_digits:
+            return tuple(motion.name.lower() for motion in self.motions)
         return tuple(
             f"{digit} {motion.name.lower()}"
             for digit in range(NUM_DIGITS)
@@ -156,7 +163,7 @@ class Digits:
             return tuple(range(NUM_DIGITS))
         return tuple(
             digit * len(self.motions) + self.motions.index(motion.mirrored)
-            for digit in range(NUM_DIGITS)
+            for digit in range(NUM_DIGITS if self.tell_digits else 1)
             for motion in self.motions
         )
 
@@ -168,10 +175,12 @@ class Digits:
         return self.clip_frames
 
     def label(self, example: int) -> int:
-        """Return the digit, or digit and motion as `4 * digit + motion`."""
+        """Return the digit, digit and motion as `4 * digit + motion`, or the motion."""
         digit = int(self.digits[example % len(self.images)])
         if not self.motions:
             return digit
+        if not self.tell_digits:
+            return self._motion_index(example)
         return digit * len(self.motions) + self._motion_index(example)
 
     def frames(self, example: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -258,6 +267,7 @@ def moving_digits(
     *,
     clip_frames: int = 24,
     num_clips: int | None = None,
+    tell_digits: bool = True,
     **scene: object,
 ) -> Digits:
     """Make a source of clips whose class is digit and motion: 40 classes.
@@ -268,6 +278,8 @@ def moving_digits(
         clip_frames: Length of every clip, in frames; longer than a network's window, so that
             frames are really chosen.
         num_clips: Number of clips; each image with each motion once if None.
+        tell_digits: Whether digits are told apart. If not, the clips are the same, but their class
+            is the motion alone: 4 classes, of which a single frame tells nothing.
         **scene: Fields of `Scene`.
     """
     images, digits = split_digits(split)
@@ -281,6 +293,7 @@ def moving_digits(
         split=split,
         seed=seed,
         scene=Scene(**scene),  # type: ignore[arg-type]
+        tell_digits=tell_digits,
     )
 
 
