@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             flags.seed,
             clip_frames=flags.clip_frames,
             num_clips=flags.clips or None,
-            **scene,
+            **scene,  # type: ignore[arg-type]
         )
         write_clips(source, flags.out, flags.format, num_workers=flags.workers)
     (flags.out / "classes.txt").write_text("".join(f"{name}\n" for name in source.class_names))
