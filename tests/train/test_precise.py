@@ -16,7 +16,6 @@ from vidpretrain import main as entry
 from vidpretrain.convert import folder
 from vidpretrain.models.layers import BatchNorm, Norm
 from vidpretrain.train import precise
-from vidpretrain.train import step as step_module
 from vidpretrain.train.interrupt import EXIT_INTERRUPTED
 
 RECIPE = f"{MICRO}:stages=scratch,steps=4,ema=0.9"
@@ -42,7 +41,7 @@ def test_statistics_are_the_means_over_batches_and_groups(group):
         for low in (0, 100, 200)
     ]
     variables = model.init(jax.random.key(0), np.zeros((4, 2, 3, 3, 3), np.float32))
-    step = step_module.make_statistics_step(model, mean=(0.5,) * 3, std=(0.2,) * 3)
+    step = precise.make_statistics_step(model, mean=(0.5,) * 3, std=(0.2,) * 3)
     # What it starts from does not matter.
     average = jax.tree.map(lambda x: x + 7, variables["batch_stats"])
     for number, batch in enumerate(batches):
@@ -68,9 +67,7 @@ def test_a_frozen_norm_keeps_its_statistics_exactly():
     video = np.random.default_rng(0).integers(0, 256, (2, 1, 3, 3, 3), np.uint8)
     variables = model.init(jax.random.key(0), np.zeros((2, 1, 3, 3, 3), np.float32))
     variables["batch_stats"]["norm"]["mean"] += 0.1
-    step = step_module.make_statistics_step(
-        model, mean=(0.5,) * 3, std=(0.2,) * 3, frozen=("norm/*",)
-    )
+    step = precise.make_statistics_step(model, mean=(0.5,) * 3, std=(0.2,) * 3, frozen=("norm/*",))
     average = jax.tree.map(np.zeros_like, variables["batch_stats"])
     for number in range(3):
         batch = {"video": video, "stop": np.zeros(2, bool)}

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vidpretrain import models, parallel
+from vidpretrain import parallel
 from vidpretrain.train import step
 from vidpretrain.train.plan import Plan
 from vidpretrain.train.state import TrainState, create_state, state_sharding
@@ -48,23 +48,6 @@ def compile_eval_step(plan: Plan) -> jax.stages.Wrapped:
         lambda variables, batch: eval_step(parallel.gather(variables, plan.mesh), batch),
         in_shardings=(None, sharded),  # None: as the variables lie.
         out_shardings={"scores": sharded, "loss": sharded, "stop": replicated},
-    )
-
-
-def compile_statistics_step(plan: Plan) -> jax.stages.Wrapped:
-    """Return the stage's `StatisticsStep`, to be compiled for its mesh."""
-    replicated, sharded = parallel.replicated(plan.mesh), parallel.batch_sharding(plan.mesh)
-    section = plan.config["model"]
-    name, options = models.parse_spec(section["name"])
-    # Without memory, so that a norm's statistics after a call are the batch's own.
-    spec = models.format_spec(name, {**options, "norm_momentum": 0.0})
-    model = models.make_model(**{**section, "name": spec, "num_classes": plan.num_classes})
-    enter = step.make_statistics_step(model, **_pixels(plan), frozen=plan.config["optim"]["frozen"])
-    return jax.jit(
-        lambda variables, *rest: enter(parallel.gather(variables, plan.mesh), *rest),
-        in_shardings=(None, replicated, sharded, replicated, None),
-        out_shardings=replicated,
-        donate_argnums=1,
     )
 
 

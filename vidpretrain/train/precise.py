@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidpretrain import data, parallel
-from vidpretrain.train.compiled import compile_statistics_step
+from vidpretrain import data, models, parallel
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
+from vidpretrain.train.paths import Patterns, frozen_norms
 from vidpretrain.train.plan import Plan
 from vidpretrain.train.state import TrainState
+from vidpretrain.train.step import normalise
 
 # Names the stream of batches among those that derive from a run's seed.
 _STREAM = "precise"
@@ -63,7 +66,7 @@ def make_settler(
     num_batches = config["norm"]["precise_batches"]
     if num_batches == 0:
         return lambda state: state
-    step = compile_statistics_step(plan)
+    step = _compile_step(plan)
     make_key = jax.jit(jax.random.key, out_shardings=parallel.replicated(plan.mesh))
 
     def settle(state: TrainState) -> TrainState:
@@ -85,6 +88,63 @@ def make_settler(
         return dataclasses.replace(state, ema={**state.ema, "batch_stats": average})
 
     return settle
+
+
+def make_statistics_step(
+    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], frozen: Patterns = ()
+) -> Callable[..., tuple[Any, jax.Array]]:
+    """Return the function that enters a batch's statistics into their average.
+
+    Args:
+        model: whose norms keep nothing of their old statistics.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        frozen: patterns of parameters whose norms keep their statistics.
+
+    Returns:
+        The pure function `(variables, average, batch, key, number) -> (average, stop)`: `batch` is
+        a dict of `video` and `stop`, and `number` counts the batches that the average has seen.
+    """
+
+    def step(
+        variables: Mapping[str, Any],
+        average: Any,
+        batch: dict[str, jax.Array],
+        key: jax.Array,
+        number: jax.Array,
+    ) -> tuple[Any, jax.Array]:
+        with frozen_norms(frozen):
+            _, updated = model.apply(
+                variables,
+                normalise(batch["video"], mean, std),
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": jax.random.fold_in(key, number)},
+            )
+        average = jax.tree.map(
+            lambda old, new: old + (new - old) / (number + 1), average, updated["batch_stats"]
+        )
+        return average, jnp.any(batch["stop"])
+
+    return step
+
+
+def _compile_step(plan: Plan) -> jax.stages.Wrapped:
+    """Return `make_statistics_step` of a stage, to be compiled for its mesh."""
+    replicated, sharded = parallel.replicated(plan.mesh), parallel.batch_sharding(plan.mesh)
+    section = plan.config["model"]
+    pixels: dict[str, Any] = {name: tuple(values) for name, values in plan.config["pixels"].items()}
+    name, options = models.parse_spec(section["name"])
+    # Without memory, so that a norm's statistics after a call are the batch's own.
+    spec = models.format_spec(name, {**options, "norm_momentum": 0.0})
+    model = models.make_model(**{**section, "name": spec, "num_classes": plan.num_classes})
+    enter = make_statistics_step(model, **pixels, frozen=plan.config["optim"]["frozen"])
+    return jax.jit(
+        lambda variables, *rest: enter(parallel.gather(variables, plan.mesh), *rest),
+        in_shardings=(None, replicated, sharded, replicated, None),
+        out_shardings=replicated,
+        donate_argnums=1,
+    )
 
 
 def _open_batches(plan: Plan) -> data.BatchStream:

@@ -1,11 +1,11 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One step of training, one of evaluation, one of batch statistics, as pure functions."""
+"""One step of training and one of evaluation, as pure functions."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -24,7 +24,6 @@ from vidpretrain.train.state import NO_AVERAGING, Averaging, TrainState
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, dict[str, jax.Array], jax.Array], tuple[TrainState, Metrics]]
 EvalStep = Callable[[Any, dict[str, jax.Array]], Metrics]
-StatisticsStep = Callable[..., tuple[Any, jax.Array]]
 
 # Streams of a step's randomness, all derived from its key.
 _DROPOUT_STREAM, _AUGMENT_STREAM = 0, 1
@@ -206,44 +205,5 @@ def make_eval_step(
             "loss": losses.cross_entropy(logits, target),
             "stop": jnp.any(batch["stop"]),
         }
-
-    return step
-
-
-def make_statistics_step(
-    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], frozen: Patterns = ()
-) -> StatisticsStep:
-    """Return the function that enters a batch's statistics into their average.
-
-    Args:
-        model: whose norms keep nothing of their old statistics.
-        mean: per channel, of pixels in [0, 1].
-        std: per channel, of pixels in [0, 1].
-        frozen: patterns of parameters whose norms keep their statistics.
-
-    Returns:
-        The pure function `(variables, average, batch, key, number) -> (average, stop)`: `batch` is
-        a dict of `video` and `stop`, and `number` counts the batches that the average has seen.
-    """
-
-    def step(
-        variables: Mapping[str, Any],
-        average: Any,
-        batch: dict[str, jax.Array],
-        key: jax.Array,
-        number: jax.Array,
-    ) -> tuple[Any, jax.Array]:
-        with frozen_norms(frozen):
-            _, updated = model.apply(
-                variables,
-                normalise(batch["video"], mean, std),
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.fold_in(key, number)},
-            )
-        average = jax.tree.map(
-            lambda old, new: old + (new - old) / (number + 1), average, updated["batch_stats"]
-        )
-        return average, jnp.any(batch["stop"])
 
     return step
