@@ -13,13 +13,19 @@ import jax
 import pytest
 
 from vidpretrain import main as entry
+from vidpretrain.analyze.papers import TABLES
 from vidpretrain.config import ConfigDict, ConfigError, load_recipe
 from vidpretrain.data.published import PUBLISHED
+from vidpretrain.models import parse_spec
 from vidpretrain.train.plan import Plan
 from vidpretrain.train.stages import plan_stages
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(p for p in (ROOT / "configs").glob("*.py") if p.name != "demo.py")
+
+
+# Options that change neither parameters nor operations.
+NOT_COUNTED = {("conv", "sts"), ("blocks", 7), ("kernels", (3, 3))}
 
 
 class Row(NamedTuple):
@@ -103,6 +109,25 @@ def test_frames_views_and_images_are_those_of_the_row(row):
     assert images / 1e6 == pytest.approx(stated, abs=0.5 if stated >= 9.5 else 0.05)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [t for t in TABLES if t.title.startswith(("STS, Table 4", "STH", "CT-Net"))],
+    ids=lambda table: table.title,
+)
+def test_every_network_that_papers_count_is_trained_by_a_row(table):
+    """So parameters and GFLOPs of docs/networks.md are those of the recipes."""
+
+    def network(spec: str) -> tuple[str, frozenset[tuple[str, object]]]:
+        name, options = parse_spec(spec)
+        options.pop("norm_group", None)
+        return name, frozenset(options.items()) - NOT_COUNTED
+
+    trained = {
+        (network(config.model.name), config.views.frames) for config in map(only_stage, ARGUMENTS)
+    }
+    assert {(network(row.spec), row.frames) for row in table.rows} <= trained
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_docstrings_are_manuals(path):
     """Each has its command, which loads, its arguments, its cost, and says what was not run."""
@@ -140,7 +165,9 @@ IMAGES_300 = "pretrain_imagenet.py:model=csn50"
     ("recipe", "epochs", "rates"),
     [
         # STS: 0.01 for 64 clips, warm-up of 5 of 50 epochs, half a cosine to 0.
-        (K400_8F, (0, 5, 27.5, 50), (0.001, 0.01, 0.005, 0)),
+        (f"{K400_8F},init=x", (0, 5, 27.5, 50), (0.001, 0.01, 0.005, 0)),
+        # From scratch ten times that, here for 100 epochs.
+        (f"{K400_8F},budget=192.3488e6", (0, 5, 52.5, 100), (0.01, 0.1, 0.05, 0)),
         # 0.4 for 1024 images, held over epochs; epoch 50 is 45/95 of the way down.
         (IMAGES_100, (0, 5.5, 50.5, 99.5), (1e-6, 0.4, 0.216519, 1.0937e-4)),
         (IMAGES_300, (0, 5.5, 152.5, 299.5), (5e-6, 5e-3, 2.513313e-3, 1.4174e-7)),
