@@ -58,6 +58,7 @@ def probe_stages(
         stage["pixels"] |= {"mean": card.mean, "std": card.std}
         stage["views"] |= {"frames": 1}
         stage["optim"] |= {"frozen": (_BACKBONE,)}
+        stage["norm"] |= {"precise_batches": 0}
         stages[name] = stage
     return stages
 
