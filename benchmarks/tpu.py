@@ -56,7 +56,7 @@ HEADER = (
     "within the step",
     "TFLOPs a chip",
     "GB accessed",
-    "collectives",
+    "collectives of so many chips",
     "MB",
     "compiled in s",
 )
@@ -96,7 +96,7 @@ def cells(recipe: str, report: dict) -> tuple[str, ...]:
         f"{step['temporaries'] / 2**30:.2f}",
         f"{step['flops'] / 1e12:.2f}",
         f"{step['hbm_bytes'] / 1e9:.0f}",
-        " + ".join(f"{one['times']} {one['kind']}" for one in collectives),
+        ", ".join(f"{one['times']} {one['kind']} of {one['group']}" for one in collectives),
         f"{sum(one['num_bytes'] * one['times'] for one in collectives) / 1e6:.0f}",
         f"{step['compile_sec']:.0f}",
     )

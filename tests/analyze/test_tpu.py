@@ -5,7 +5,9 @@
 import importlib.util
 import json
 
+import jax
 import pytest
+from jax.experimental import topologies
 
 from tests.runs import MICRO
 from vidpretrain.analyze import tpu, tpu_command
@@ -169,6 +171,15 @@ def test_other_messages_of_the_compiler_are_passed_on():
         tpu.too_large("INTERNAL: something else")
 
 
+@pytest.fixture(autouse=True)
+def leave_the_process_as_it_was(monkeypatch):
+    before = jax.config.jax_platforms
+    for name, value in tpu._ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    yield
+    jax.config.update("jax_platforms", before)
+
+
 def run(*arguments):
     return tpu_command.main(["--config", f"{MICRO}:stages=scratch", *arguments])
 
@@ -194,6 +205,17 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run("--topology", "v5e:4x4") == tpu_command.EXIT_BAD_INPUT
     assert "pip install -r requirements-tpu.txt" in capsys.readouterr().err
+
+
+def test_what_libtpu_cannot_do_is_told(monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise jax.errors.JaxRuntimeError("ABORTED: /tmp/libtpu_lockfile")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(topologies, "get_topology_desc", refuse)
+    assert run("--topology", "v5e:2x2") == tpu_command.EXIT_BAD_INPUT
+    error = capsys.readouterr().err
+    assert "libtpu cannot compile for v5e:2x2" in error and "lockfile" in error
 
 
 needs_libtpu = pytest.mark.skipif(
