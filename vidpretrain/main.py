@@ -22,6 +22,8 @@ EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 EXIT_PEER_LOST = os.EX_PROTOCOL
 """76: another process is gone; started again, the run goes on from the last checkpoint."""
+# How errors begin that JAX raises for other reasons than a peer or a device that is gone.
+_OF_THIS_PROCESS = ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED")
 
 _DESCRIPTION = """\
 Train and test networks as a recipe says. The same command with the same --workdir goes on where
@@ -162,7 +164,7 @@ def _run(
     ) as error:
         return _fail(error, EXIT_BAD_INPUT)
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or str(error).startswith(_OF_THIS_PROCESS):
             raise
         first_line = str(error).partition("\n")[0]
         lost = ConnectionError(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores: every example once, views averaged, whatever the batches."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ def fake_step(variables, batch):
     value = np.asarray(batch["video"], np.float32)
     probs = np.stack([value, 2 * value, 255 - value], axis=1) / 512
     return {
-        "scores": jnp.asarray(probs),
-        "loss": jnp.asarray(value),
+        "scores": jax.device_put(probs),
+        "loss": jax.device_put(value),
         "stop": np.any(batch["stop"]),
     }
 
@@ -46,6 +47,31 @@ def run(batches, num_examples, interruption=None):
         interruption=interruption or Interruption(),
         watchdog=Watchdog(0),
     )
+
+
+def test_hidden_transfers_are_refused():
+    """A variable that lies on the host would be sent to the devices with every batch."""
+    step = jax.jit(lambda scale, batch: fake_scores(scale, batch["video"], batch["stop"]))
+
+    def test(scale):
+        return evaluate(
+            step,
+            scale,
+            rows(5, 1, 5),
+            parallel.make_mesh(data=1),
+            num_examples=5,
+            interruption=Interruption(),
+            watchdog=Watchdog(0),
+        )
+
+    assert len(test(jax.device_put(np.float32(1))).label) == 5
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        test(np.float32(1))
+
+
+def fake_scores(scale, video, stop):
+    scores = video.astype(jnp.float32)[:, None] * scale
+    return {"scores": scores, "loss": scores[:, 0], "stop": jnp.any(stop)}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 7])

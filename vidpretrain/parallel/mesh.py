@@ -150,4 +150,6 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
         The same pytree of global `jax.Array`s `[B, ...]`.
     """
     sharding = batch_sharding(mesh)
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+    # Asked for by name, but JAX's guard takes it for hidden where there are several processes.
+    with jax.transfer_guard("allow"):
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -54,11 +54,13 @@ def evaluate(
     for batch in batches:
         flags = np.full(len(batch.label), interruption.requested)
         arrays = {"video": batch.video, "label": batch.label, "stop": flags}
-        out = eval_step(variables, parallel.put_batch(arrays, mesh))
-        if bool(out.pop("stop")):
-            raise Interrupted("testing was interrupted")
-        watchdog.beat()
-        local = jax.tree.map(_local_rows, out)
+        # As in the loop: only what is asked for crosses between host and devices.
+        with jax.transfer_guard("disallow"):
+            out = eval_step(variables, parallel.put_batch(arrays, mesh))
+            if jax.device_get(out.pop("stop")):
+                raise Interrupted("testing was interrupted")
+            watchdog.beat()
+            local = jax.tree.map(_local_rows, out)
         if sums is None:
             sums = np.zeros((num_examples, local["scores"].shape[-1]), np.float64)
         example = batch.example[batch.mask]
@@ -89,4 +91,4 @@ def _local_rows(array: jax.Array) -> np.ndarray:
     """Return the rows that this process fed, in order."""
     # A row may lie on several devices only where the mesh replicates it; then any copy will do.
     shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
-    return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
+    return np.concatenate(jax.device_get([shards[start] for start in sorted(shards)]))

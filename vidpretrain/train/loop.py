@@ -125,6 +125,7 @@ def run_loop(
     window = _Window()
     told = _Told(cadence.max_skipped)
     scores: Scores | None = None
+    rows: _Rows | None = None
     alone = jax.process_count() == 1
     stopping = False
     step = start = int(state.step)
@@ -194,31 +195,46 @@ def run_loop(
         if batch is None:
             # The others are in the step, or on their way to it: they can be told only there.
             batch = feed.filler()
-        flags = {
-            "stop": requested,
-            "save": 0 < cadence.checkpoint_sec < clock.since_save(),
-        }
-        state, metrics = train_step(state, {**batch, **_rows(flags, batch, mesh)}, key)
-        goodput.dispatched(metrics["loss"])
-        step += 1
-        progress.advance()
-        window.count(batch["label"].shape[0])
-        told.take(step, metrics)
-        watchdog.beat()
-        if step % cadence.log == 0 or step == cadence.total:
-            told.read()
-            if not told.stop:
-                _report(step, metrics, window, writer, progress)
+        rows = rows or _Rows(batch, mesh)
+        # Only what is asked for crosses between host and devices, or between devices.
+        with jax.transfer_guard("disallow"):
+            flags = {
+                "stop": rows(requested),
+                "save": rows(0 < cadence.checkpoint_sec < clock.since_save()),
+            }
+            state, metrics = train_step(state, {**batch, **flags}, key)
+            goodput.dispatched(metrics["loss"])
+            step += 1
+            progress.advance()
+            window.count(batch["label"].shape[0])
+            told.take(step, metrics)
+            watchdog.beat()
+            if step % cadence.log == 0 or step == cadence.total:
+                told.read()
+                if not told.stop:
+                    _report(step, metrics, window, writer, progress)
     with goodput.on("checkpoint"):
         store.wait()
     assert scores is not None, "the last turn tests"
     return Outcome(state=state, scores=scores, seconds=clock.seconds())
 
 
-def _rows(flags: dict[str, bool], batch: dict[str, jax.Array], mesh: Mesh) -> dict[str, jax.Array]:
-    """Give every row of a batch the flags of the process that feeds it."""
-    rows = batch["label"].shape[0] // jax.process_count()
-    return parallel.put_batch({name: np.full(rows, flag) for name, flag in flags.items()}, mesh)
+class _Rows:
+    """Gives every row of a batch a flag of the process that feeds it.
+
+    The arrays are kept on the devices: flags hardly ever change, and to move them at every step was
+    most of what the loop cost.
+    """
+
+    def __init__(self, batch: dict[str, jax.Array], mesh: Mesh) -> None:
+        self._number = batch["label"].shape[0] // jax.process_count()
+        self._mesh = mesh
+        self._kept: dict[bool, jax.Array] = {}
+
+    def __call__(self, flag: bool) -> jax.Array:
+        if flag not in self._kept:
+            self._kept[flag] = parallel.put_batch(np.full(self._number, flag), self._mesh)
+        return self._kept[flag]
 
 
 class _Told:
@@ -249,7 +265,8 @@ class _Told:
         """
         if self._unread is None:
             return
-        (step, metrics), self._unread = self._unread, None
+        (step, unread), self._unread = self._unread, None
+        metrics = jax.device_get({name: unread[name] for name in ("stop", "save", "skipped")})
         self.stop |= bool(metrics["stop"])
         # Flags of steps up to the one saved are older than the save.
         self.save |= bool(metrics["save"]) and step > self._saved_step
@@ -261,7 +278,7 @@ class _Told:
         self.save, self._saved_step = False, step
 
 
-def _stop_if_stuck(step: int, metrics: dict[str, jax.Array], max_skipped: int) -> None:
+def _stop_if_stuck(step: int, metrics: dict[str, np.ndarray], max_skipped: int) -> None:
     skipped = int(metrics["skipped"])
     if skipped >= max_skipped:
         raise TrainingError(
@@ -278,7 +295,11 @@ def _report(
     writer: MetricsWriter | None,
     progress: Progress,
 ) -> None:
-    values = {k: float(np.asarray(v)) for k, v in metrics.items() if k not in ("stop", "save")}
+    values = {
+        name: float(value)
+        for name, value in jax.device_get(metrics).items()
+        if name not in ("stop", "save")
+    }
     # Reading the values has waited for the device: only now is the time of these steps known.
     values |= window.rates()
     _write(writer, step, {f"train/{name}": value for name, value in values.items()})
