@@ -38,3 +38,25 @@ def test_the_budgets_of_sts_table_7(videos, frames, epochs, images):
 def test_nonsense_is_refused(duration):
     with pytest.raises(ValueError, match=r"test\.every"):
         Budget(8, 100).steps(duration, field="test.every")
+
+
+@pytest.mark.parametrize(
+    ("frames", "image_epochs", "scratch_epochs", "millions", "ratio"),
+    [
+        (8, 100, 100, (128, 96, 192), 1.1667),
+        (16, 150, 100, (192, 192, 384), 1.0),
+        (32, 300, 100, (384, 384, 768), 1.0),
+    ],
+)
+def test_budgets_of_the_sts_paper(frames, image_epochs, scratch_epochs, millions, ratio):
+    """Table 7: 1.28M images, then 50 epochs of 0.24M videos, against videos from scratch."""
+    images, videos = Budget(1024, 1_280_000), Budget(64, 240_000, frames)
+    seen = (
+        images.images(images.steps(f"{image_epochs} epochs")),
+        videos.images(videos.steps("50 epochs")),
+        videos.images(videos.steps(f"{scratch_epochs} epochs")),
+    )
+    assert seen == tuple(million * 1_000_000 for million in millions)
+    assert (seen[0] + seen[1]) / seen[2] == pytest.approx(ratio, abs=1e-4)
+    # The same budget, told in images.
+    assert videos.steps(f"{seen[2]} images") == videos.steps(f"{scratch_epochs} epochs")
