@@ -39,11 +39,14 @@ from vidpretrain.suggest import closest
 
 _OVERRIDE = "--config."
 
+# Half precision is STS's; what runs at full scale should read and keep as these say.
+_FULL_SCALE: dict[str, Any] = {
+    "model.dtype": "bfloat16",
+    "input.num_workers": 16,
+    "test.save_scores": True,
+}
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "sts": {
-        "model.dtype": "bfloat16",  # "half precision"
-        "input.num_workers": 16,
-        "test.save_scores": True,
         "views.crop": "resized",
         "schedule.warmup": "5 epochs",
         "optim.weight_decay": 1e-4,
@@ -53,9 +56,6 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     # The paper gives epochs, weight decay, frame sizes and views. What it leaves open (rates,
     # batch, steps, clipping) is as in TSM's code, whose epochs and weight decay are the same.
     "sth": {
-        "model.dtype": "bfloat16",
-        "input.num_workers": 16,
-        "test.save_scores": True,
         "views.sampling": "segments",
         "views.crop": "shifted",
         "views.fixed_px": (256, 340),
@@ -71,9 +71,6 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     # The factor of 2 of "other biases" has nothing to act on: norms follow all convolutions, and
     # the released code leaves theirs at 1.
     "ct": {
-        "model.dtype": "bfloat16",
-        "input.num_workers": 16,
-        "test.save_scores": True,
         "views.sampling": "segments",
         "views.crop": "multiscale",
         "views.size_px": 256,
@@ -250,7 +247,7 @@ def published(paper: str) -> ConfigDict:
     if paper not in _PUBLISHED:
         raise ConfigError(f"paper={paper!r}; {closest(paper, _PUBLISHED)}")
     config = base()
-    config.update_from_flattened_dict(_PUBLISHED[paper])
+    config.update_from_flattened_dict({**_FULL_SCALE, **_PUBLISHED[paper]})
     return config
 
 
