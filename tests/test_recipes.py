@@ -268,3 +268,12 @@ def distinct_in_miniature() -> list[str]:
 @pytest.mark.parametrize("recipe", distinct_in_miniature())
 def test_every_documented_recipe_in_miniature(recipe, tmp_path):
     assert run_smoke(recipe, tmp_path)[-1]["steps"] == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", ARGUMENTS)
+def test_every_documented_recipe_passes_a_dry_run(recipe, tmp_path, capsys):
+    """At full scale, without its data and checkpoints, on shapes."""
+    command = ["--config", f"{ROOT}/configs/{recipe}", "--workdir", str(tmp_path / "run")]
+    assert entry.main([*command, "--dry-run=shapes"]) == 0, capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
