@@ -227,7 +227,7 @@ needs_libtpu = pytest.mark.skipif(
 @needs_libtpu
 def test_a_batch_that_does_not_divide_is_refused(capsys):
     assert run("--topology", "v5e:4x4") == tpu_command.EXIT_BAD_INPUT
-    assert "--config.scratch.batch_size to a multiple of 16" in capsys.readouterr().err
+    assert "batch_size=4 does not divide over 16 devices" in capsys.readouterr().err
 
 
 @needs_libtpu
@@ -243,6 +243,22 @@ def test_a_small_recipe_fits(capsys):
     assert [one["topology"] for one in report["model"]] == ["v5e:2x2", "v5e:2x4", "v5e:4x4"]
     assert run("--topology", "v5e:2x2", "--train-only") == 0
     assert "fits (arguments" in capsys.readouterr().out
+
+
+@needs_libtpu
+def test_parts_are_counted_and_state_is_cut(capsys):
+    def train(*arguments):
+        batch = "--config.scratch.batch_size=16"
+        assert run("--topology", "v5e:2x2", "--json", "--train-only", batch, *arguments) == 0
+        return json.loads(capsys.readouterr().out)[0]["train"]
+
+    whole = train()
+    assert train("--config.scratch.optim.accumulate=2")["flops"] == pytest.approx(
+        whole["flops"], rel=0.1
+    )
+    cut = train("--config.scratch.parallel.fsdp=2")
+    assert cut["arguments"] < whole["arguments"]
+    assert {c["kind"] for c in cut["collectives"]} > {"all-reduce"}
 
 
 @needs_libtpu

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from vidpretrain import ops, parallel
+from vidpretrain import ops
 from vidpretrain.analyze.chips import Slice
 from vidpretrain.analyze.collectives import Collective, find_collectives
 from vidpretrain.train import compiled
@@ -132,38 +132,11 @@ def devices_of(slice_: Slice) -> Sequence[Any]:
         raise TPUError(f"libtpu cannot compile for {slice_}: {error}") from error
 
 
-def on_slice(plan: Plan, slice_: Slice) -> Plan:
-    """Return the plan on another mesh: that of a slice.
-
-    Raises:
-        ValueError: the batches or the mesh do not divide.
-        TPUError: see `devices_of`.
-    """
-    mesh = parallel.make_mesh(**plan.config["parallel"], devices=devices_of(slice_))
-    sizes = {
-        "batch_size": plan.config["batch_size"],
-        "test.batch_size": plan.config["test"]["batch_size"],
-    }
-    for field, size in sizes.items():
-        if size % mesh.size:
-            raise ValueError(
-                f"stage {plan.name}: {field}={size} does not divide over the {mesh.size} chips of "
-                f"{slice_}; set --config.{plan.name}.{field} to a multiple of {mesh.size}"
-            )
-    parts = plan.config["optim"]["accumulate"]
-    if sizes["batch_size"] % (parts * mesh.size):
-        raise ValueError(
-            f"stage {plan.name}: optim.accumulate={parts} does not divide the "
-            f"{sizes['batch_size'] // mesh.size} examples of each of the {mesh.size} chips"
-        )
-    return dataclasses.replace(plan, mesh=mesh)
-
-
 def compile_train_step(plan: Plan, *, quick: bool = True) -> Step | TooLarge:
     """Compile a stage's training step for the slice that its mesh is made of.
 
     Args:
-        plan: from `on_slice`.
+        plan: made with `devices_of` the slice.
         quick: whether to leave out the compiler's longest searches. What it allocates and what it
             exchanges stay the same; how tiles are cut, and so the bytes that move, may change.
     """

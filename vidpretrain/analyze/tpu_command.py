@@ -68,8 +68,12 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError(f"no stage {options.stage!r}; {closest(options.stage, config.stages)}")
         tpu.require_libtpu()
         resolved = config.to_dict()
-        plans = plan_stages({name: resolved[name] for name in config.stages}, on_paper=True)
-        plans = [tpu.on_slice(plan, slice_) for plan in plans if options.stage in (None, plan.name)]
+        names = [options.stage] if options.stage else config.stages
+        plans = plan_stages(
+            {name: resolved[name] for name in names},
+            on_paper=True,
+            devices=tpu.devices_of(slice_),
+        )
         reports = [_examine(plan, slice_, options) for plan in plans]
     except (PlanError, recipes.ConfigError, tpu.TPUError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

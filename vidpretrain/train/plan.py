@@ -97,7 +97,12 @@ class Plan:
 
 
 def make_plan(
-    name: str, config: Mapping[str, Any], earlier: Sequence[str] = (), *, on_paper: bool = False
+    name: str,
+    config: Mapping[str, Any],
+    earlier: Sequence[str] = (),
+    *,
+    on_paper: bool = False,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Plan:
     """Build a stage.
 
@@ -107,13 +112,14 @@ def make_plan(
         earlier: the stages before it, which `init.source` may name.
         on_paper: whether the stage will never run, so that neither its checkpoint nor, if it is
             published, its data set has to be there.
+        devices: to make the mesh of; None for those of all processes.
 
     Raises:
         PlanError: a value is impossible, or two do not fit each other.
     """
     try:
         _check_init(config["init"], earlier, must_exist=not on_paper)
-        return _build(name, config, on_paper=on_paper)
+        return _build(name, config, on_paper=on_paper, devices=devices)
     except (ValueError, TypeError) as error:
         raise PlanError(f"stage {name}: {error}") from error
 
@@ -135,8 +141,14 @@ def _check_init(init: Mapping[str, Any], earlier: Sequence[str], *, must_exist: 
         )
 
 
-def _build(name: str, config: Mapping[str, Any], *, on_paper: bool) -> Plan:
-    mesh = parallel.make_mesh(**config["parallel"])
+def _build(
+    name: str,
+    config: Mapping[str, Any],
+    *,
+    on_paper: bool,
+    devices: Sequence[jax.Device] | None,
+) -> Plan:
+    mesh = parallel.make_mesh(**config["parallel"], devices=devices)
     for field, size in (
         ("batch_size", config["batch_size"]),
         ("test.batch_size", config["test"]["batch_size"]),

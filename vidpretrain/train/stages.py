@@ -86,19 +86,25 @@ class Result:
     expected: int
 
 
-def plan_stages(stages: Mapping[str, Mapping[str, Any]], *, on_paper: bool = False) -> list[Plan]:
+def plan_stages(
+    stages: Mapping[str, Mapping[str, Any]],
+    *,
+    on_paper: bool = False,
+    devices: Sequence[jax.Device] | None = None,
+) -> list[Plan]:
     """Plan every stage before the first one runs, so that a mistake in the last is found at once.
 
     Args:
         stages: configurations as nested dicts, by name; the fields are those of `config.base`.
         on_paper: see `make_plan`.
+        devices: likewise.
 
     Raises:
         vidpretrain.train.plan.PlanError: a configuration that cannot be run.
     """
     names = list(stages)
     return [
-        make_plan(name, config, earlier=names[:number], on_paper=on_paper)
+        make_plan(name, config, earlier=names[:number], on_paper=on_paper, devices=devices)
         for number, (name, config) in enumerate(stages.items())
     ]
 
