@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import functools
 
+from vidpretrain.analyze import probe
 from vidpretrain.config import ConfigDict, base, source
 
 # SlowOnly in miniature, with a 3x1x1 in each of its three blocks (ResNet50-3x1x1 of STS).
 VIDEO = "resnet:depths=1+1+1,width=16,stem_kernel=3"
-STS_RATIOS = {"1to1": "1:1", "1to2": "1:2", "2to1": "2:1", "unsplit": "1:0"}
-"""Static to dynamic channels, by their names in trainings."""
+STS_RATIOS = {"plain": "0:1", "1to1": "1:1", "1to2": "1:2", "2to1": "2:1", "unsplit": "1:0"}
+"""Static to dynamic channels, by their names in trainings; 0:1 is the plain convolution."""
 
 # ResNet-18 with six blocks of 16 to 128 channels, and what STH, CT, TSM and TSN make of it.
 _SIZE = "depths=2+2+1+1,width=16"
@@ -90,9 +91,12 @@ def all_trainings(seed: int) -> dict[str, ConfigDict]:
     trainings["plain_rates"] = video(f"{VIDEO},conv=conv3d", "stills", "1/9,1/3,1/9")
     for name, ratio in STS_RATIOS.items():
         network = f"{VIDEO},conv=sts,ratio={ratio}"
-        # The network itself sees images, so that its static taps learn from them.
+        # The network itself sees images: its static taps learn from them, and the outer ones of
+        # its dynamic kernels, which see nothing in a single frame, only decay from what was drawn.
         trainings[f"stills_sts_{name}"] = pretrained(network)
         trainings[f"sts_on_{name}"] = video(network, f"stills_sts_{name}")
+    for tap, name in enumerate(probe.TAPS):
+        trainings[f"probe_{name}"] = _probe(pretrained(VIDEO), "plain_scratch", tap)
     for name in ON_DIGITS_AND_MOTION:
         trainings[name] = video(PLUGINS[name], "stills_plugin")
     for name in ON_MOTION_ALONE:
@@ -109,6 +113,15 @@ def with_its_source(name: str) -> list[str]:
 @functools.cache
 def _sources() -> dict[str, str]:
     return {name: config.init.source for name, config in all_trainings(seed=0).items()}
+
+
+def _probe(config: ConfigDict, source_name: str, tap: int) -> ConfigDict:
+    """Train the classifier alone, on one temporal tap of a 3D network, as `analyze probe` does."""
+    config.model.name = f"{VIDEO},image=true"
+    config.init.source = source_name
+    config.init.tap = tap
+    config.optim.frozen = ("[!h]*",)
+    return config
 
 
 def _common(network: str, seed: int, images: int) -> ConfigDict:
