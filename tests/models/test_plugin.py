@@ -219,7 +219,7 @@ def test_ct_mixes_one_sub_dimension_after_the_other(clip):
     for step, dims in (("step1", (2, 8)), ("step2", (8, 2))):
         parts = [
             relu_norm(
-                ops.ct_conv(x, params[step][part]["conv"]["kernel"], dims),
+                ops.conv3d(x, params[step][part]["conv"]["kernel"], groups=dims[0]),
                 params[step][part],
                 stats[step][part],
             )
@@ -299,7 +299,7 @@ def test_ct_replaces_so_many_blocks(blocks, stages):
     ("spec", "message"),
     [
         ("st50", "did you mean 'sth50'"),
-        ("sth50:prop=0.5", "sth50 takes no option 'prop'; .*attention, conv, dilation"),
+        ("sth50:prop=0.5", "sth50 takes no option 'prop'; .*attention, conv, .*dilation"),
         ("sth50:p=0.3", "p=0.3: the temporal proportion must be 0 or 1/g"),
         ("sth50:dilation=0", "every rate must be at least 1"),
         ("sth50:mode=merg", "did you mean 'merge'"),

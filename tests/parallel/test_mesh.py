@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
@@ -186,3 +187,11 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(eight_devices, tmp_
     said = [process.communicate(timeout=300)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert_same(tmp_path / "scratch", eight_devices / "8x1" / "scratch")
+
+
+def test_what_is_not_on_the_mesh_is_put_on_all_of_it():
+    mesh = parallel.make_mesh(data=1, fsdp=1)
+    there = jax.device_put(np.arange(3.0), parallel.replicated(mesh))
+    put = parallel.put_whole({"host": np.ones(2), "device": jnp.zeros(2), "mesh": there}, mesh)
+    assert put["mesh"] is there
+    assert all(leaf.sharding == parallel.replicated(mesh) for leaf in put.values())

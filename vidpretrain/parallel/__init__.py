@@ -26,6 +26,7 @@ from vidpretrain.parallel.mesh import (
     make_mesh,
     process_slice,
     put_batch,
+    put_whole,
     replicated,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "make_mesh",
     "process_slice",
     "put_batch",
+    "put_whole",
     "replicated",
     "require_same",
     "together",

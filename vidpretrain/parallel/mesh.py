@@ -139,6 +139,23 @@ def process_slice(batch_size: int, mesh: Mesh, *, what: str = "batch_size") -> i
     return batch_size // mesh.size * len(mesh.local_devices)
 
 
+def put_whole(tree: Any, mesh: Mesh) -> Any:
+    """Move arrays to every device of a mesh; what lies on the mesh, cut or whole, stays as it is.
+
+    Args:
+        tree: a pytree of arrays, the same on every process.
+        mesh: from `make_mesh`.
+    """
+
+    def put(leaf: Any) -> jax.Array:
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.mesh == mesh:
+            return leaf
+        return jax.device_put(leaf, replicated(mesh))
+
+    return jax.tree.map(put, tree)
+
+
 def put_batch(batch: Any, mesh: Mesh) -> Any:
     """Move this process's slice of a batch to its devices.
 

@@ -44,7 +44,7 @@ def make_tester(
         with read_test_set(plan) as batches:
             scores = evaluate(
                 eval_step,
-                variables,
+                parallel.put_whole(variables, mesh),
                 data.regroup(batches, rows),
                 mesh,
                 num_examples=len(source),
