@@ -80,6 +80,11 @@ CLAIMS = {
         (
             Row("plain_center", "plain; images seen by the image twin"),
             Row("sts_center", "STS 1:1; images seen by the image twin"),
+            Row(
+                "sts_axis",
+                "STS 1:1, static=axis; images seen by the image twin",
+                against="sts_center",
+            ),
             Row("sts_on_plain", "plain; images seen by itself"),
             Row("sts_on_1to1", "STS 1:1; images seen by itself", against="sts_on_plain"),
             Row("sts_on_1to2", "STS 1:2; images seen by itself", against="sts_on_plain"),

@@ -88,6 +88,7 @@ def all_trainings(seed: int) -> dict[str, ConfigDict]:
         trainings[f"{kind}_scratch"] = video(network, images=2 * STAGE_IMAGES)
         trainings[f"{kind}_center"] = video(network, "stills")
         trainings[f"{kind}_average"] = video(network, "stills", "average")
+    trainings["sts_axis"] = video(f"{VIDEO},conv=sts,static=axis", "stills")
     trainings["plain_rates"] = video(f"{VIDEO},conv=conv3d", "stills", "1/9,1/3,1/9")
     for name, ratio in STS_RATIOS.items():
         network = f"{VIDEO},conv=sts,ratio={ratio}"
