@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from vidpretrain.config import (
     ConfigDict,
+    check_choices,
     paper_of,
     pipeline,
     published,
@@ -69,6 +70,7 @@ def get_config(argument: str = "") -> ConfigDict:
         packed=False,
         smoke=False,
     )
+    check_choices(args, paper=("", "sts", "sth", "ct"))
     network, paper = args.model.partition(":")[0], args.paper or paper_of(args.model)
     config = published(paper)
     row = SETTINGS[network] if network in SETTINGS else SETTINGS[paper]

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from vidpretrain.config import (
     ConfigDict,
+    check_choices,
     paper_of,
     pipeline,
     published,
@@ -64,6 +65,7 @@ def get_config(argument: str = "") -> ConfigDict:
         packed=False,
         smoke=False,
     )
+    check_choices(args, version=(1, 2), modality=("rgb", "flow"), paper=("", *SETTINGS))
     paper = args.paper or paper_of(args.model)
     batch, rate, dropout, group, epochs, crops = SETTINGS[paper]
     config = published(paper)

@@ -29,6 +29,7 @@ from __future__ import annotations
 from vidpretrain.config import (
     ConfigDict,
     base,
+    check_choices,
     pipeline,
     recipe_args,
     smoke_test,
@@ -51,6 +52,7 @@ def get_config(argument: str = "") -> ConfigDict:
         prepared=False,
         smoke=False,
     )
+    check_choices(args, images=("imagenet", "k400"))
     config = base()
     config.model.name = with_options(args.model, conv=args.conv)
     if "conv=sts" not in config.model.name:

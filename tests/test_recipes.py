@@ -277,3 +277,17 @@ def test_every_documented_recipe_passes_a_dry_run(recipe, tmp_path, capsys):
     command = ["--config", f"{ROOT}/configs/{recipe}", "--workdir", str(tmp_path / "run")]
     assert entry.main([*command, "--dry-run=shapes"]) == 0, capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("finetune_ucf_hmdb.py:dataset=hmdb51,split=4", "split=4; it must be one of 1, 2, 3"),
+        ("finetune_ucf_hmdb.py:dataset=ucf", "dataset='ucf'; it must be one of ucf101, hmdb51"),
+        ("finetune_something.py:version=3", "version=3; it must be one of 1, 2"),
+        ("pretrain_imagenet.py:images=k600", "images='k600'; it must be one of imagenet, k400"),
+    ],
+)
+def test_an_argument_that_is_none_of_a_few_is_refused(recipe, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_recipe(f"{ROOT}/configs/{recipe}")

@@ -29,7 +29,7 @@ import difflib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +358,22 @@ def recipe_args(argument: str, **defaults: Any) -> ConfigDict:
         else:
             raise ConfigError(f"unknown recipe argument {name!r}; {closest(name, defaults)}")
     return args
+
+
+def check_choices(args: ConfigDict, **choices: Collection[str | int]) -> None:
+    """Refuse arguments that are none of a few.
+
+    Args:
+        args: from `recipe_args`.
+        **choices: what an argument may be, by its name.
+
+    Raises:
+        ConfigError: one is something else.
+    """
+    for name, allowed in choices.items():
+        if args[name] not in allowed:
+            one_of = ", ".join(map(str, allowed))
+            raise ConfigError(f"recipe argument {name}={args[name]!r}; it must be one of {one_of}")
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:

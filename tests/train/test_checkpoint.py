@@ -415,6 +415,8 @@ def kill_while_saving(path: pathlib.Path, delay_sec: float) -> int:
 
 
 def check_killed(path, times):
+    # The first step that is saved below may well be the one under way.
+    fill(CheckpointStore(path), [1])
     delays = np.random.default_rng(0).uniform(0.05, 0.3, times)
     for delay_sec in delays:
         begun = kill_while_saving(path, delay_sec)
