@@ -130,6 +130,7 @@ CLAIMS = {
         (
             Row("motion_tsn", "TSN (frames alone)", "19.7"),
             Row("motion_tsm", "TSM"),
+            Row("motion_sts", "STS (SlowOnly)"),
             Row("motion_r2plus1d", "(2+1)D", "42.7"),
             Row("motion_sth", "STH", "46.8"),
             Row("motion_ct", "CT", "50.1"),

@@ -102,6 +102,7 @@ def all_trainings(seed: int) -> dict[str, ConfigDict]:
         trainings[name] = video(PLUGINS[name], "stills_plugin")
     for name in ON_MOTION_ALONE:
         trainings[f"motion_{name}"] = video(PLUGINS[name], "stills_plugin", tell_digits=False)
+    trainings["motion_sts"] = video(f"{VIDEO},conv=sts", "stills", tell_digits=False)
     return trainings
 
 
