@@ -142,6 +142,10 @@ def test_a_contact_sheet_of_embedded_data(tmp_path):
     ("arguments", "message"),
     [
         (("check", "nowhere.txt"), "error: list nowhere.txt: No such file"),
+        (
+            ("check", "no/train.txt"),
+            "error: list no/train.txt: No such file or directory; no/ is not there, or empty",
+        ),
         (("index", "."), "error: . names no video"),
         (("show", "nowhere.txt"), "error: list nowhere.txt"),
     ],

@@ -369,7 +369,10 @@ def _read_text(name: str) -> str:
     except OSError as error:
         folder = Path(name).parent
         near = sorted(map(str, folder.glob("*"))) if folder.is_dir() else []
-        raise ListError(f"list {name}: {error.strerror}; {closest(name, near)}") from None
+        hint = (
+            closest(name, near) if near else f"{folder}/ is not there, or empty; see docs/data.md"
+        )
+        raise ListError(f"list {name}: {error.strerror}; {hint}") from None
     try:
         # Files from Windows begin with a byte order mark and end lines with two characters.
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
