@@ -87,6 +87,8 @@ class Stage:
             "STUB_DIR": str(self.folder),
             "LAUNCH_WAIT_SEC": "0",
             "LAUNCH_POLL_SEC": "0",
+            # Or it would be that of the repository's environment, if there is one.
+            "PYTHON": "python3",
             **{name: str(value) for name, value in more.items()},
         }
 
