@@ -8,9 +8,10 @@ The demo's STS network trains on batches that are in memory. Rounds of bare step
 batch and nothing else, and of the whole loop alternate: reports, metrics files, progress bar, flags
 of signals, watchdog and the account of time as in a run, tests and checkpoints left out. What is
 measured is the processor time of the loop's thread outside the step's call and outside the wait for
-data; waiting for the device is none. It is given as a share of a bare step's wall time, and of its
-processor time over all cores, the stricter one and the one to go by on a busy machine. Most of it
-overlaps with the devices' work, so steps take longer by less than that.
+data, less that of the bare rounds, in which it frees the old state; waiting for the device is none.
+It is given as a share of a bare step's processor time over all cores, which does not depend on what
+else the machine does. Most of it overlaps with the devices' work: how much longer a step takes is
+given beside, and wants a quiet machine.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Timed:
 def make_rounds(folder: Path, steps: int):
     """Return two functions that train for a round: bare, and in the loop.
 
-    The first returns seconds of wall and processor time per step; the second, those of the loop's
-    own thread outside the step and the wait for data.
+    Both return seconds per step: wall time, processor time of all threads, and processor time of
+    the thread that trains, outside the step and the wait for data.
     """
     import dataclasses
 
@@ -106,19 +107,27 @@ def make_rounds(folder: Path, steps: int):
     )
     flags = {"stop": np.zeros(rows, bool), "save": np.zeros(rows, bool)}
 
-    def bare() -> tuple[float, float]:
+    def clocks() -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), time.thread_time()
+
+    def since(begun: tuple[float, float, float]) -> list[float]:
+        return [(now - then) / steps for now, then in zip(clocks(), begun, strict=True)]
+
+    def bare() -> tuple[float, float, float]:
         state = initial_state(plan, variables)
+        timed_step = Timed(train_step)
         with Feed(itertools.repeat(batch), plan.mesh) as feed:
             rest = parallel.put_batch(flags, plan.mesh)
+            feed.next = Timed(feed.next)
             jax.block_until_ready(state)
-            wall, processor = time.perf_counter(), time.process_time()
+            begun = clocks()
             for _ in range(steps):
-                state, _ = train_step(state, {**feed.next(lambda: False), **rest}, key)
+                state, _ = timed_step(state, {**feed.next(lambda: False), **rest}, key)
             jax.block_until_ready(state)
-            wall, processor = time.perf_counter() - wall, time.process_time() - processor
-        return wall / steps, processor / steps
+            wall, processor, own = since(begun)
+        return wall, processor, own - (timed_step.seconds + feed.next.seconds) / steps
 
-    def looped() -> float:
+    def looped() -> tuple[float, float, float]:
         state = initial_state(plan, variables)
         timed_step = Timed(train_step)
         number = sum(1 for _ in folder.iterdir())
@@ -134,7 +143,7 @@ def make_rounds(folder: Path, steps: int):
             progress = Progress(plan.name, start_step=0, total_steps=steps, shown=True)
             watchdog = Watchdog(1800.0)
             jax.block_until_ready(state)
-            own = time.thread_time()
+            begun = clocks()
             with goodput.on("step"):
                 run_loop(
                     state,
@@ -152,10 +161,10 @@ def make_rounds(folder: Path, steps: int):
                     progress=progress,
                     goodput=goodput,
                 )
-            own = time.thread_time() - own - timed_step.seconds - feed.next.seconds
+            wall, processor, own = since(begun)
             watchdog.stop()
             progress.close()
-        return own / steps
+        return wall, processor, own - (timed_step.seconds + feed.next.seconds) / steps
 
     return bare, looped
 
@@ -164,15 +173,18 @@ def table(bare, looped, steps: int) -> str:
     """Return the report as Markdown."""
     import jax
 
-    wall = statistics.median(seconds for seconds, _ in bare)
-    processor = statistics.median(seconds for _, seconds in bare)
+    walls, processors, outside = zip(*bare, strict=True)
+    loop_walls, _, loop_outside = zip(*looped, strict=True)
+    wall, processor = statistics.median(walls), statistics.median(processors)
+    own = [loop - alone for loop, alone in zip(loop_outside, outside, strict=True)]
+    longer = [loop - alone for loop, alone in zip(loop_walls, walls, strict=True)]
 
     def row(what: str, values, scale: float) -> str:
         values = sorted(value * scale for value in values)
         median = statistics.median(values)
         return f"| {what} | {median:.3g} | {values[0]:.3g} to {values[-1]:.3g} |"
 
-    share = statistics.median(looped) / processor * 100
+    share = statistics.median(own) / processor * 100
     return "\n".join(
         [
             "# What the training loop costs",
@@ -186,11 +198,11 @@ def table(bare, looped, steps: int) -> str:
             "",
             "| per step | median | spread |",
             "|---|---|---|",
-            row("bare step, wall ms", [seconds for seconds, _ in bare], 1e3),
-            row("bare step, processor ms", [seconds for _, seconds in bare], 1e3),
-            row("loop's thread outside step and data, processor ms", looped, 1e3),
-            row("its share of a bare step's wall time, %", looped, 100 / wall),
-            row("its share of a bare step's processor time, %", looped, 100 / processor),
+            row("bare step, wall ms", walls, 1e3),
+            row("bare step, processor ms", processors, 1e3),
+            row("loop's own, outside step and data, processor ms", own, 1e3),
+            row("its share of a bare step's processor time, %", own, 100 / processor),
+            row("a step in the loop takes longer by, % of wall time", longer, 100 / wall),
             "",
             f"{share:.2f} % of processor time; the bar is {BAR_PERCENT:g} %.",
         ]
