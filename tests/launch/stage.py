@@ -20,7 +20,11 @@ STUBBED = ("gcloud", "xpk", "kubectl", "sbatch", "srun", "scontrol", "ssh")
 TOOLS = "bash basename cat cp cut dirname env find git grep gzip hostname kill ln mkdir"
 TOOLS += " id mktemp mv nohup paste ps rm sed seq setsid sh sleep tail tar tee timeout touch tr wc"
 
+UNUSUAL = ("Upper", "x" * 64)
+"""No name of a machine, but harmless where other names are wanted."""
+
 HOSTILE = (
+    *UNUSUAL,
     "; touch pwned",
     "$(touch pwned)",
     "`touch pwned`",
@@ -31,9 +35,7 @@ HOSTILE = (
     "-rf",
     "--zone=elsewhere",
     "../up",
-    "Upper",
     "ä",
-    "x" * 64,
     "",
 )
 """What must never be taken for the name of a machine."""

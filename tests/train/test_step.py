@@ -50,18 +50,13 @@ def setup(ema=False, loss=LOSS, augment=NONE, **options):
     optimizer = optax.sgd(schedule)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 3, 3, 3)))
     state = create_state(variables, optimizer, ema=ema)
-    function = step.make_train_step(
-        model,
-        optimizer,
-        schedule,
-        mean=MEAN,
-        std=STD,
-        augment=augment,
-        loss=loss,
-        averaging=Averaging(0.75),
-        **options,
-    )
-    return state, jax.jit(function)
+    options = {"augment": augment, "loss": loss, "averaging": Averaging(0.75), **options}
+    return state, jit_step(model, optimizer, schedule, **options)
+
+
+def jit_step(model, optimizer, schedule, **options):
+    function = step.make_train_step(model, optimizer, schedule, mean=MEAN, std=STD, **options)
+    return jax.jit(function)
 
 
 def test_a_step_is_softmax_regression_by_hand():
@@ -142,18 +137,8 @@ def network_step(spec, optim_options, augment=NONE, **step_options):
     optimizer = optim.make_optimizer(name="sgd", schedule=schedule, **optim_options)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 8, 8, 3)))
     state = create_state(variables, optimizer, ema=True)
-    function = step.make_train_step(
-        model,
-        optimizer,
-        schedule,
-        mean=MEAN,
-        std=STD,
-        augment=augment,
-        loss=Loss(),
-        averaging=Averaging(0.9),
-        **step_options,
-    )
-    return state, jax.jit(function)
+    options = {"augment": augment, "loss": Loss(), "averaging": Averaging(0.9), **step_options}
+    return state, jit_step(model, optimizer, schedule, **options)
 
 
 def clips(size=8):
