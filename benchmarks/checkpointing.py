@@ -29,37 +29,26 @@ def measure_saves(steps: int, rounds: int) -> tuple[list[tuple[float, float]], i
     import numpy as np
 
     from vidpretrain import config as recipes
-    from vidpretrain.train import stages, step
+    from vidpretrain import parallel
     from vidpretrain.train.checkpoint import CheckpointStore
-    from vidpretrain.train.state import create_state
+    from vidpretrain.train.compiled import compile_train_step, initial_state
+    from vidpretrain.train.plan import make_plan
 
     config = recipes.load_recipe("configs/demo.py").to_dict()["scratch_sts"]
-    plan = stages.make_plan("scratch_sts", config)
-    create = jax.jit(lambda key: create_state(plan.init(key), plan.optimizer, ema=False))
-    state = create(jax.random.key(0))
-    pixels = {name: tuple(values) for name, values in config["pixels"].items()}
-    train_step = jax.jit(
-        step.make_train_step(
-            plan.model,
-            plan.optimizer,
-            plan.schedule,
-            **pixels,
-            augment=plan.augment,
-            loss=plan.loss,
-        ),
-        donate_argnums=0,
-    )
+    plan = make_plan("scratch_sts", config)
+    state = initial_state(plan, jax.jit(plan.init)(jax.random.key(0)))
+    train_step = compile_train_step(plan)
     rows = config["batch_size"]
     rng = np.random.default_rng(0)
-    clip = (plan.frames, plan.size_px, plan.size_px, 3)
     batch = {
-        "video": jax.device_put(rng.integers(0, 256, (rows, *clip), np.uint8)),
-        "label": jax.device_put(rng.integers(0, plan.num_classes, rows).astype(np.int32)),
+        "video": rng.integers(0, 256, (rows, *plan.clip_shape), np.uint8),
+        "label": rng.integers(0, plan.num_classes, rows).astype(np.int32),
         "stop": np.zeros(rows, bool),
         "save": np.zeros(rows, bool),
     }
+    batch = parallel.put_batch(batch, plan.mesh)
     key = jax.random.key(0)
-    card = stages._make_card(plan)
+    card = plan.card()
 
     with tempfile.TemporaryDirectory() as folder:
         store = CheckpointStore(folder)

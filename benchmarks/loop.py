@@ -57,7 +57,6 @@ def make_rounds(folder: Path, steps: int):
 
     from vidpretrain import config as recipes
     from vidpretrain import parallel
-    from vidpretrain.convert.folder import Card
     from vidpretrain.data.batch import Batch
     from vidpretrain.train.compiled import compile_train_step, initial_state
     from vidpretrain.train.feed import Feed
@@ -73,7 +72,7 @@ def make_rounds(folder: Path, steps: int):
     rows = config["batch_size"]
     rng = np.random.default_rng(0)
     batch = Batch(
-        video=rng.integers(0, 256, (rows, plan.frames, plan.size_px, plan.size_px, 3), np.uint8),
+        video=rng.integers(0, 256, (rows, *plan.clip_shape), np.uint8),
         label=rng.integers(0, plan.num_classes, rows).astype(np.int32),
         mask=np.ones(rows, bool),
         example=np.arange(rows),
@@ -93,17 +92,6 @@ def make_rounds(folder: Path, steps: int):
     )
     store = SimpleNamespace(
         check=lambda: None, wait=lambda: None, save=lambda *args: True, latest=lambda: None
-    )
-    card = Card(
-        name=config["model"]["name"],
-        num_classes=plan.num_classes,
-        dtype=config["model"]["dtype"],
-        mean=config["pixels"]["mean"],
-        std=config["pixels"]["std"],
-        frames=plan.frames,
-        size=plan.size_px,
-        class_names=(),
-        stage=plan.name,
     )
     flags = {"stop": np.zeros(rows, bool), "save": np.zeros(rows, bool)}
 
@@ -156,7 +144,7 @@ def make_rounds(folder: Path, steps: int):
                     interruption=interruption,
                     watchdog=watchdog,
                     store=store,
-                    card=card,
+                    card=plan.card(),
                     writer=writer,
                     progress=progress,
                     goodput=goodput,

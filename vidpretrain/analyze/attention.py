@@ -86,13 +86,12 @@ def measure(plan: Plan, variables: Any, checkpoint: str) -> Attention:
     network = plan.config["model"]["name"]
     mesh = plan.mesh
     replicated, sharded = parallel.replicated(mesh), parallel.batch_sharding(mesh)
-    pixels = {name: tuple(values) for name, values in plan.config["pixels"].items()}
 
     def coefficients(variables: Any, video: jax.Array) -> dict[str, jax.Array]:
-        return layer_coefficients(plan.model, variables, normalise(video, **pixels))
+        return layer_coefficients(plan.model, variables, normalise(video, **plan.pixels))
 
-    clip = (plan.frames, plan.size_px, plan.size_px, len(pixels["mean"]))
-    if not jax.eval_shape(coefficients, variables, jax.ShapeDtypeStruct((1, *clip), jnp.uint8)):
+    clip = jax.ShapeDtypeStruct((1, *plan.clip_shape), jnp.uint8)
+    if not jax.eval_shape(coefficients, variables, clip):
         raise AttentionError(
             f"{network} has no attention to look at; it takes an sth network with attention=true, "
             "such as sth50:attention=true"

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from vidpretrain.analyze import attention
 from vidpretrain.analyze.classes import write_csv
-from vidpretrain.analyze.opening import open_stage
+from vidpretrain.analyze.opening import OPENING_ERRORS, add_stage_arguments, open_stage
 from vidpretrain.analyze.report import markdown
-from vidpretrain.analyze.test_command import OPENING_ERRORS, add_stage_arguments
 from vidpretrain.config import overrides_of
 from vidpretrain.convert.source import open_source
 from vidpretrain.data import WorkerError

@@ -111,10 +111,9 @@ def _origin(plan: Plan) -> str:
 def _counts(plan: Plan) -> dict[str, str]:
     spec = plan.config["model"]["name"]
     rule = _RULES[recipes.paper_of(spec)]
-    channels = len(plan.config["pixels"]["mean"])
     sizes = dict.fromkeys((plan.size_px, plan.views.test_crops.size_px))
     counts = {
-        size: count.trace(plan.model, plan.frames, size, channels).total(count.RULES[rule])
+        size: count.trace(plan.model, plan.frames, size, plan.channels).total(count.RULES[rule])
         for size in sizes
     }
     costs = ", ".join(

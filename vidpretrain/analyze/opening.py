@@ -4,23 +4,29 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidpretrain import config as recipes
+from vidpretrain.convert import CheckpointError, MismatchError
 from vidpretrain.convert.folder import Card
 from vidpretrain.convert.inflate import Report
 from vidpretrain.convert.source import open_source
 from vidpretrain.convert.transfer import Target
 from vidpretrain.suggest import closest
-from vidpretrain.train.plan import Plan, make_plan
+from vidpretrain.train.plan import Plan, PlanError, make_plan
 
 _MOST_LEAVES = 5
 
 
 class OpeningError(ValueError):
     """A checkpoint cannot be tested as asked; the message says why and what to do."""
+
+
+OPENING_ERRORS = (recipes.ConfigError, OpeningError, PlanError, CheckpointError, MismatchError)
+"""What `open_stage` raises."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +44,32 @@ class Opened:
     variables: Any
     path: str
     step: int | None
+
+
+def add_stage_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add what `open_stage` takes to a command line.
+
+    Args:
+        parser: takes the arguments.
+        several: whether the command takes several checkpoints.
+    """
+    add = parser.add_argument
+    add(
+        "checkpoint",
+        nargs="+" if several else None,
+        metavar="CHECKPOINT",
+        help="a checkpoint's, stage's or run's folder, or a .safetensors, .npz or .pth",
+    )
+    add(
+        "--config",
+        required=True,
+        action="append" if several else "store",
+        metavar="FILE[:ARG=VALUE,...]",
+        help="recipe and its arguments" + (", for all or for each" if several else ""),
+    )
+    add("--stage", default="", help="of the recipe (the last one)")
+    add("--config.STAGE.FIELD", metavar="VALUE", help="set one field of the stage")
+    add("--which", default="latest", help="of several steps: latest (default), best, or a number")
 
 
 def open_stage(
@@ -80,8 +112,7 @@ def open_stage(
     if origin.card is not None:
         _check_card(plan, origin.card)
     network = plan.config["model"]["name"]
-    channels = len(plan.config["pixels"]["mean"])
-    target = Target(network, plan.num_classes, (plan.frames, plan.size_px, plan.size_px, channels))
+    target = Target(network, plan.num_classes, plan.clip_shape)
     variables, report = target.fill(origin)
     _check_whole(plan, report, origin.path)
     return Opened(plan, variables, origin.path, origin.card.step if origin.card else None)
@@ -90,7 +121,7 @@ def open_stage(
 def _check_card(plan: Plan, card: Card) -> None:
     """Raise if the checkpoint wants other pixels, or means other classes."""
     for field, wanted in (("mean", card.mean), ("std", card.std)):
-        given = tuple(plan.config["pixels"][field])
+        given = plan.pixels[field]
         if given != wanted:
             raise OpeningError(
                 f"the network was trained on pixels with {field} {wanted}, but stage {plan.name} "

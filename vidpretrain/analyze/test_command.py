@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from vidpretrain.analyze import classes, classes_command
-from vidpretrain.analyze.opening import Opened, OpeningError, open_stage
-from vidpretrain.config import ConfigError, overrides_of
-from vidpretrain.convert import CheckpointError, MismatchError
+from vidpretrain.analyze.opening import (
+    OPENING_ERRORS,
+    Opened,
+    add_stage_arguments,
+    open_stage,
+)
+from vidpretrain.config import overrides_of
 from vidpretrain.data import WorkerError
 from vidpretrain.train.interrupt import EXIT_INTERRUPTED, Interrupted, Interruption, Watchdog
-from vidpretrain.train.plan import PlanError
 from vidpretrain.train.scores import AVERAGES, Scores, ScoresError
 from vidpretrain.train.stages import SCORES
 from vidpretrain.train.testing import make_tester
@@ -92,36 +95,6 @@ def main(arguments: Sequence[str]) -> int:
         f"{classes.CONFUSION_PNG} in {options.out}"
     )
     return 0
-
-
-OPENING_ERRORS = (ConfigError, OpeningError, PlanError, CheckpointError, MismatchError)
-"""What `open_stage` raises."""
-
-
-def add_stage_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add what `open_stage` takes to a command line.
-
-    Args:
-        parser: takes the arguments.
-        several: whether the command takes several checkpoints.
-    """
-    add = parser.add_argument
-    add(
-        "checkpoint",
-        nargs="+" if several else None,
-        metavar="CHECKPOINT",
-        help="a checkpoint's, stage's or run's folder, or a .safetensors, .npz or .pth",
-    )
-    add(
-        "--config",
-        required=True,
-        action="append" if several else "store",
-        metavar="FILE[:ARG=VALUE,...]",
-        help="recipe and its arguments" + (", for all or for each" if several else ""),
-    )
-    add("--stage", default="", help="of the recipe (the last one)")
-    add("--config.STAGE.FIELD", metavar="VALUE", help="set one field of the stage")
-    add("--which", default="latest", help="of several steps: latest (default), best, or a number")
 
 
 def write_results(scores: Scores, opened: Opened, folder: Path) -> None:

@@ -25,7 +25,7 @@ def compile_train_step(plan: Plan) -> jax.stages.Wrapped:
             plan.model,
             plan.optimizer,
             plan.schedule,
-            **_pixels(plan),
+            **plan.pixels,
             augment=plan.augment,
             loss=plan.loss,
             averaging=plan.averaging,
@@ -43,7 +43,7 @@ def compile_eval_step(plan: Plan) -> jax.stages.Wrapped:
     """Return the stage's `EvalStep`, to be compiled for its mesh."""
     replicated, sharded = parallel.replicated(plan.mesh), parallel.batch_sharding(plan.mesh)
     average = plan.config["test"]["average"]
-    eval_step = step.make_eval_step(plan.model, **_pixels(plan), average=average)
+    eval_step = step.make_eval_step(plan.model, **plan.pixels, average=average)
     return jax.jit(
         lambda variables, batch: eval_step(parallel.gather(variables, plan.mesh), batch),
         in_shardings=(None, sharded),  # None: as the variables lie.
@@ -72,10 +72,6 @@ def _create(plan: Plan, variables: Any) -> TrainState:
     return create_state(variables, plan.optimizer, ema=bool(plan.averaging))
 
 
-def _pixels(plan: Plan) -> dict[str, Any]:
-    return {name: tuple(values) for name, values in plan.config["pixels"].items()}
-
-
 def batch_shapes(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
     """Return the shapes of what a training step takes besides the state and a key."""
     shapes = _clip_shapes(plan, plan.config["batch_size"], plan.size_px)
@@ -89,9 +85,8 @@ def test_batch_shapes(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _clip_shapes(plan: Plan, rows: int, size_px: int) -> dict[str, jax.ShapeDtypeStruct]:
-    channels = len(plan.config["pixels"]["mean"])
     return {
-        "video": _rows(plan, rows, jnp.uint8, plan.frames, size_px, size_px, channels),
+        "video": _rows(plan, rows, jnp.uint8, plan.frames, size_px, size_px, plan.channels),
         "label": _rows(plan, rows, jnp.int32),
         "stop": _rows(plan, rows, jnp.bool_),
     }

@@ -17,6 +17,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from vidpretrain import data, models, parallel
+from vidpretrain.convert.folder import Card
 from vidpretrain.convert.inflate import Init
 from vidpretrain.data.source import Source
 from vidpretrain.data.views import Views, make_views
@@ -89,11 +90,38 @@ class Plan:
         """Height and width of a training clip, pixels."""
         return self.views.augmentation.size_px
 
+    @property
+    def pixels(self) -> dict[str, tuple[float, ...]]:
+        """The `mean` and `std` of each channel, of pixels in [0, 1]."""
+        return {name: tuple(values) for name, values in self.config["pixels"].items()}
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip."""
+        return len(self.config["pixels"]["mean"])
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """The shape `(T, H, W, C)` of a training clip."""
+        return (self.frames, self.size_px, self.size_px, self.channels)
+
     def init(self, key: jax.Array) -> Any:
         """Draw the network's initial variables."""
-        channels = len(self.config["pixels"]["mean"])
-        clip = jnp.zeros((1, self.frames, self.size_px, self.size_px, channels), jnp.float32)
-        return self.model.init(key, clip)
+        return self.model.init(key, jnp.zeros((1, *self.clip_shape), jnp.float32))
+
+    def card(self) -> Card:
+        """Return what a checkpoint of this stage says of itself, before the first step."""
+        return Card(
+            name=self.config["model"]["name"],
+            num_classes=self.num_classes,
+            dtype=self.config["model"]["dtype"],
+            mean=self.pixels["mean"],
+            std=self.pixels["std"],
+            frames=self.frames,
+            size=self.views.test_crops.size_px,
+            class_names=self.train_source.class_names,
+            stage=self.name,
+        )
 
 
 def make_plan(
@@ -235,10 +263,9 @@ def _check_clips(plan: Plan) -> None:
     clip, label = _first_clip(plan, rng)
     plan.views.augmentation(clip, label, rng)
     plan.views.test_crops(clip)
-    channels = len(plan.config["pixels"]["mean"])
-    if clip.shape[-1] != channels or len(plan.config["pixels"]["std"]) != channels:
+    if {len(values) for values in plan.pixels.values()} != {clip.shape[-1]}:
         raise ValueError(
-            f"pixels.mean and pixels.std have {channels} and {len(plan.config['pixels']['std'])} "
+            f"pixels.mean and pixels.std have {plan.channels} and {len(plan.pixels['std'])} "
             f"values, but clips have {clip.shape[-1]} channels; give one value for each"
         )
     section = plan.config["optim"]
@@ -253,10 +280,7 @@ def _check_network(plan: Plan, accumulate: int) -> Any:
     key = jax.random.key(0)
     variables = jax.eval_shape(plan.init, key)
     rows = plan.config["batch_size"] // accumulate
-    channels = len(plan.config["pixels"]["mean"])
-    clips = jax.ShapeDtypeStruct(
-        (rows, plan.frames, plan.size_px, plan.size_px, channels), jnp.float32
-    )
+    clips = jax.ShapeDtypeStruct((rows, *plan.clip_shape), jnp.float32)
     jax.eval_shape(
         lambda variables, clips: plan.model.apply(
             variables, clips, train=True, mutable=["batch_stats"], rngs={"dropout": key}

@@ -133,12 +133,11 @@ def _compile_step(plan: Plan) -> jax.stages.Wrapped:
     """Return `make_statistics_step` of a stage, to be compiled for its mesh."""
     replicated, sharded = parallel.replicated(plan.mesh), parallel.batch_sharding(plan.mesh)
     section = plan.config["model"]
-    pixels: dict[str, Any] = {name: tuple(values) for name, values in plan.config["pixels"].items()}
     name, options = models.parse_spec(section["name"])
     # Without memory, so that a norm's statistics after a call are the batch's own.
     spec = models.format_spec(name, {**options, "norm_momentum": 0.0})
     model = models.make_model(**{**section, "name": spec, "num_classes": plan.num_classes})
-    enter = make_statistics_step(model, **pixels, frozen=plan.config["optim"]["frozen"])
+    enter = make_statistics_step(model, **plan.pixels, frozen=plan.config["optim"]["frozen"])
     return jax.jit(
         lambda variables, *rest: enter(parallel.gather(variables, plan.mesh), *rest),
         in_shardings=(None, replicated, sharded, replicated, None),

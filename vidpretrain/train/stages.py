@@ -263,7 +263,7 @@ def _first_state(
             num_classes=plan.num_classes,
             frames=plan.frames,
             size=plan.size_px,
-            channels=len(plan.config["pixels"]["mean"]),
+            channels=plan.channels,
             source=checkpoint,
             init=plan.config["init"]["method"],
             tap=None if plan.config["init"]["tap"] < 0 else plan.config["init"]["tap"],
@@ -276,22 +276,7 @@ def _first_state(
         _say(f"{plan.name}: leaves from {checkpoint}: {counts}")
     else:
         variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
-    return initial_state(plan, variables), _make_card(plan)
-
-
-def _make_card(plan: Plan) -> Card:
-    pixels = plan.config["pixels"]
-    return Card(
-        name=plan.config["model"]["name"],
-        num_classes=plan.num_classes,
-        dtype=plan.config["model"]["dtype"],
-        mean=tuple(pixels["mean"]),
-        std=tuple(pixels["std"]),
-        frames=plan.frames,
-        size=plan.views.test_crops.size_px,
-        class_names=plan.train_source.class_names,
-        stage=plan.name,
-    )
+    return initial_state(plan, variables), plan.card()
 
 
 def _train_batches(plan: Plan, start: int, folder: Path) -> data.BatchStream:
