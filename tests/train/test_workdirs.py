@@ -3,6 +3,7 @@
 """A working folder belongs to one configuration."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,10 @@ def test_a_damaged_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(workdirs.WorkdirError, match="no JSON"):
         workdirs.claim(tmp_path, CONFIG)
+
+
+def test_an_address_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(workdirs.WorkdirError, match=r"--workdir gs://bucket/run is an address.*mo"):
+        workdirs.claim(Path("gs://bucket/run"), CONFIG)
+    assert not list(tmp_path.iterdir())

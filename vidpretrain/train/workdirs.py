@@ -51,10 +51,17 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         config: the whole resolved configuration.
 
     Raises:
-        WorkdirError: it cannot be written, another configuration ran in it, or a process has
-            another folder under this name.
+        WorkdirError: it is an address, it cannot be written, another configuration ran in it, or a
+            process has another folder under this name.
         vidpretrain.parallel.PeerError: another process has found so.
     """
+    if workdir.parts[:1] and workdir.parts[0].endswith(":"):
+        # A path has one slash where an address, such as gs://bucket, has two.
+        raise WorkdirError(
+            f"--workdir {workdir.parts[0]}//{'/'.join(workdir.parts[1:])} is an address, not a "
+            "folder: lines are appended to files in it, which such stores cannot do; mount it "
+            "(docs/scaling.md) and give the folder"
+        )
     if parallel.is_first_process():
         parallel.together(lambda: _claim(workdir, config))
     else:
