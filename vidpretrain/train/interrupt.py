@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
 
 EXIT_INTERRUPTED = os.EX_TEMPFAIL
@@ -98,33 +99,33 @@ class Watchdog:
             limit_sec: longest time between two beats; 0 for no limit.
         """
         self._limit_sec = limit_sec
-        self._beat = threading.Event()
-        self._stopped = False
+        self._last = 0.0
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def beat(self) -> None:
         """Say that something happened."""
+        # Only noted: to wake the other thread at every step would hold up this one.
+        self._last = time.monotonic()
         if self._limit_sec and self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
-        self._beat.set()
 
     def stop(self) -> None:
         """Watch no longer."""
-        self._stopped = True
-        self._beat.set()
+        self._stopped.set()
         if self._thread is not None:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped:
-            if not self._beat.wait(self._limit_sec):
-                print(
-                    f"error: nothing happened for {self._limit_sec:g} s (stall_sec); stacks of "
-                    "all threads follow",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(EXIT_STALLED)
-            self._beat.clear()
+        while (left := self._last + self._limit_sec - time.monotonic()) > 0:
+            if self._stopped.wait(left):
+                return
+        print(
+            f"error: nothing happened for {self._limit_sec:g} s (stall_sec); stacks of all threads "
+            "follow",
+            file=sys.stderr,
+            flush=True,
+        )
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(EXIT_STALLED)

@@ -266,7 +266,9 @@ class _Told:
         if self._unread is None:
             return
         (step, unread), self._unread = self._unread, None
-        metrics = jax.device_get({name: unread[name] for name in ("stop", "save", "skipped")})
+        # In half the time of `jax.device_get`, which the guard would let through.
+        with jax.transfer_guard_device_to_host("allow"):
+            metrics = {name: np.asarray(unread[name]) for name in ("stop", "save", "skipped")}
         self.stop |= bool(metrics["stop"])
         # Flags of steps up to the one saved are older than the save.
         self.save |= bool(metrics["save"]) and step > self._saved_step
