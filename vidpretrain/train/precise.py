@@ -66,23 +66,24 @@ def make_settler(
     num_batches = config["norm"]["precise_batches"]
     if num_batches == 0:
         return lambda state: state
-    step = _compile_step(plan)
+    begin, step = _compile_steps(plan)
     make_key = jax.jit(jax.random.key, out_shardings=parallel.replicated(plan.mesh))
 
     def settle(state: TrainState) -> TrainState:
         variables = state.eval_variables
-        average = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        seen = begin(variables["batch_stats"])
         key = make_key(config["seed"])
         with _open_batches(plan) as batches:
-            for number, batch in enumerate(itertools.islice(batches, num_batches)):
+            for batch in itertools.islice(batches, num_batches):
                 flags = np.full(len(batch.label), interruption.requested)
                 arrays = {"video": batch.video, "stop": flags}
-                average, stop = step(
-                    variables, average, parallel.put_batch(arrays, plan.mesh), key, number
-                )
-                if bool(stop):
-                    raise Interrupted("precise statistics were interrupted")
+                # As in the loop: only what is asked for crosses between host and devices.
+                with jax.transfer_guard("disallow"):
+                    seen, stop = step(variables, seen, parallel.put_batch(arrays, plan.mesh), key)
+                    if jax.device_get(stop):
+                        raise Interrupted("precise statistics were interrupted")
                 watchdog.beat()
+        average, _ = seen
         if state.ema is None:
             return dataclasses.replace(state, batch_stats=average)
         return dataclasses.replace(state, ema={**state.ema, "batch_stats": average})
@@ -129,8 +130,11 @@ def make_statistics_step(
     return step
 
 
-def _compile_step(plan: Plan) -> jax.stages.Wrapped:
-    """Return `make_statistics_step` of a stage, to be compiled for its mesh."""
+def _compile_steps(plan: Plan) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+    """Return what begins an average and `make_statistics_step`, to be compiled for a stage's mesh.
+
+    Both give the average along with the number of batches in it, which so stays on the devices.
+    """
     replicated, sharded = parallel.replicated(plan.mesh), parallel.batch_sharding(plan.mesh)
     section = plan.config["model"]
     name, options = models.parse_spec(section["name"])
@@ -138,9 +142,18 @@ def _compile_step(plan: Plan) -> jax.stages.Wrapped:
     spec = models.format_spec(name, {**options, "norm_momentum": 0.0})
     model = models.make_model(**{**section, "name": spec, "num_classes": plan.num_classes})
     enter = make_statistics_step(model, **plan.pixels, frozen=plan.config["optim"]["frozen"])
-    return jax.jit(
-        lambda variables, *rest: enter(parallel.gather(variables, plan.mesh), *rest),
-        in_shardings=(None, replicated, sharded, replicated, None),
+
+    def begin(statistics: Any) -> tuple[Any, jax.Array]:
+        return jax.tree.map(jnp.zeros_like, statistics), jnp.zeros((), jnp.int32)
+
+    def step(variables: Any, seen: Any, batch: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+        average, number = seen
+        average, stop = enter(parallel.gather(variables, plan.mesh), average, batch, key, number)
+        return (average, number + 1), stop
+
+    return jax.jit(begin, out_shardings=replicated), jax.jit(
+        step,
+        in_shardings=(None, replicated, sharded, replicated),
         out_shardings=replicated,
         donate_argnums=1,
     )
