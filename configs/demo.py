@@ -60,7 +60,7 @@ def get_config(argument: str = "") -> ConfigDict:
         config.optim.nesterov = True
         config.optim.weight_decay = 5e-4
         config.test.every = f"{images // 5} images"
-        config.test.batch_size = 74
+        config.test.batch_size = 80
         config.checkpoint.every = f"{images // 5} images"
         with config.unlocked():
             config.source = source("moving_digits", num_train_clips=EXAMPLES, **SCENE)

@@ -76,6 +76,18 @@ def num_examples(config: ConfigDict) -> int:
     return size.num_train * (size.num_frames // every if every else 1)
 
 
+# The largest machine that an example names: launch/*.sh, docs/scaling.md, README.md.
+MOST_DEVICES = 16
+
+
+@pytest.mark.parametrize("recipe", ["demo.py", *ARGUMENTS])
+def test_batches_divide_over_the_devices_of_the_examples(recipe):
+    config = load(recipe)
+    for stage in config.stages:
+        assert config[stage].batch_size % MOST_DEVICES == 0, stage
+        assert config[stage].test.batch_size % MOST_DEVICES == 0, stage
+
+
 def test_every_recipe_is_documented():
     assert {row.recipe.partition(":")[0] for row in ROWS} == {path.name for path in RECIPES}
     assert len(ROWS) > 100
