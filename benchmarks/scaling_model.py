@@ -49,10 +49,17 @@ def main() -> None:
     options = parser.parse_args()
     chip = CHIPS[options.chip]
     slices = [Slice.of_size(chip, number) for number in CHIP_COUNTS]
-    for name, report in tpu.load().items():
-        topology = Slice.parse(report["topology"])
-        if options.only not in name or topology.chip != chip or not report["fits"]:
-            continue
+    chosen = {
+        name: report
+        for name, report in tpu.load().items()
+        if options.only in name and Slice.parse(report["topology"]).chip == chip and report["fits"]
+    }
+    if not chosen:
+        parser.error(
+            f"no recipe with {options.only!r} in its name was compiled for {chip.name}; "
+            f"{tpu.RESULTS.name} has v4 and v5e (python -m benchmarks.tpu)"
+        )
+    for name, report in chosen.items():
         work = work_of(report)
         batch = work.clips * work.num_chips
         grown = [predict(work, slice_) for slice_ in slices]

@@ -81,6 +81,9 @@ def test_bytes_sent_around_a_ring_of_four(kind, sent):
         ("v5e-16", (4, 4), 4, 2, 6),
         ("v5litepod-256", (16, 16), 64, 4, 16),
         ("v5e:2x2", (2, 2), 1, 2, 2),
+        ("v5e:2x4", (2, 4), 1, 2, 4),  # One host has all eight.
+        ("v6e-8", (2, 4), 1, 2, 4),
+        ("v5p:2x2x2", (2, 2, 2), 2, 3, 3),
         ("v6e:16x16", (16, 16), 64, 4, 16),
         ("v4-8", (2, 2, 1), 1, 2, 2),  # v4 and v5p count TensorCores.
         ("v4:2x2x4", (2, 2, 4), 4, 3, 5),

@@ -23,7 +23,8 @@ class Chip:
         link_bytes_per_sec: of one inter-chip link, in each direction.
         config: libtpu's name for the way JAX sees the chip: as one device.
         cores: TensorCores, which accelerator types such as `v4-8` count; 1 where they count chips.
-        host: chips of one host, along each axis.
+        one_host: chips of the largest slice that is on one host.
+        host: chips of each host of larger slices, along each axis.
         slices: those that can be had, along each axis.
         ring: an axis whose size is a multiple of this has links around its end.
     """
@@ -35,6 +36,7 @@ class Chip:
     link_bytes_per_sec: float
     config: str
     cores: int
+    one_host: int
     host: tuple[int, ...]
     slices: tuple[tuple[int, ...], ...]
     ring: int
@@ -65,6 +67,7 @@ CHIPS: Mapping[str, Chip] = {
             link_bytes_per_sec=50e9,
             config="megacore",
             cores=2,
+            one_host=4,
             host=(2, 2, 1),
             slices=_CUBES,
             ring=4,
@@ -77,6 +80,7 @@ CHIPS: Mapping[str, Chip] = {
             link_bytes_per_sec=50e9,
             config="default",
             cores=1,
+            one_host=8,
             host=(2, 2),
             slices=_SQUARES,
             ring=16,
@@ -89,6 +93,7 @@ CHIPS: Mapping[str, Chip] = {
             link_bytes_per_sec=100e9,
             config="megacore",
             cores=2,
+            one_host=4,
             host=(2, 2, 1),
             slices=_CUBES,
             ring=4,
@@ -101,6 +106,7 @@ CHIPS: Mapping[str, Chip] = {
             link_bytes_per_sec=100e9,
             config="default",
             cores=1,
+            one_host=8,
             host=(2, 2),
             slices=_SQUARES,
             ring=16,
@@ -162,7 +168,9 @@ class Slice:
     @property
     def num_hosts(self) -> int:
         """Hosts in all."""
-        return -(-self.num_chips // math.prod(self.chip.host))
+        if self.num_chips <= self.chip.one_host:
+            return 1
+        return self.num_chips // math.prod(self.chip.host)
 
     @property
     def layout(self) -> str:
@@ -170,7 +178,7 @@ class Slice:
         return "x".join(map(str, self.shape))
 
     def rings(self) -> bool:
-        """Say whether links lead around the ends of all axes."""
+        """Say whether links lead around the ends of all axes; if not, none is counted on."""
         return all(size % self.chip.ring == 0 for size in self.shape)
 
     def links(self) -> int:

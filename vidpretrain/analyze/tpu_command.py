@@ -116,7 +116,8 @@ class Report:
             return []
         chips = self.slice_.num_chips
         work = scaling.Work(chips, self.rows, step.flops, step.hbm_bytes, step.collectives)
-        return [scaling.predict(work, slice_) for slice_ in (self.slice_, *others)]
+        slices = dict.fromkeys((self.slice_, *others))  # Its own may be among the others.
+        return [scaling.predict(work, slice_) for slice_ in slices]
 
     def to_json(self, others: Iterable[Slice]) -> dict[str, Any]:
         """Return all figures."""
