@@ -123,6 +123,17 @@ check_shared_workdir() {
   done
 }
 
+# Prints the working folder among the arguments of the training; as there, the last one counts.
+workdir_of() { # MAIN_ARGS...
+  local before='' arg workdir=''
+  for arg in "$@"; do
+    [[ $before != --workdir ]] || workdir=$arg
+    [[ $arg != --workdir=* ]] || workdir=${arg#*=}
+    before=$arg
+  done
+  printf '%s' "$workdir"
+}
+
 need() { # TOOL WHAT_TO_DO
   [[ $DRY_RUN ]] || command -v -- "$1" >/dev/null ||
     fail "$EXIT_NO_TOOL" "$1 is not installed, or not in PATH; $2. --dry-run works without it."

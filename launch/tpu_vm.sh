@@ -33,8 +33,9 @@ Train on a Cloud TPU, whatever the number of its hosts.
   --help             this
 
 All hosts share one working folder, so it lies on a file system that all of them mount: with
---bucket B, --workdir /mnt/B/anything (same place in every start, so every start resumes). Let the
-bucket have a hierarchical namespace, where folders are renamed at once:
+--bucket B, --workdir /mnt/B/anything (same place in every start, so every start resumes). It must
+be absolute; one on a TPU's own disk is lost with the TPU. Let the bucket have a hierarchical
+namespace, where folders are renamed at once:
   gcloud storage buckets create gs://B --location=Z --uniform-bucket-level-access \
       --enable-hierarchical-namespace
 
@@ -59,6 +60,20 @@ END
 
 DIR=vidpretrain
 WORKER=$DIR/code/launch/worker.sh
+
+# The code's own folder, where a run starts, is replaced by every `setup`.
+check_kept_workdir() { # WORKDIR
+  [[ $1 == /* ]] ||
+    refuse "--workdir is $(quote "$1"); on a TPU it must be absolute, or the next setup would" \
+      "delete it with the code"
+  [[ /$1/ != */$DIR/code/* ]] ||
+    refuse "--workdir is $(quote "$1"); setup deletes ~/$DIR/code, and all that is in it"
+  [[ -z $bucket || $1/ == /mnt/$bucket/* ]] ||
+    refuse "--workdir is $(quote "$1"), and --bucket $bucket is mounted at /mnt/$bucket; give a" \
+      "folder below that, such as /mnt/$bucket/exp1, or leave out --bucket"
+  [[ /$1/ != */../* ]] ||
+    refuse "--workdir is $(quote "$1"); give it without .."
+}
 
 case ${1---help} in
   --help | -h)
@@ -125,6 +140,7 @@ case $action in
   run | train)
     check_main_args "$@"
     check_shared_workdir "$@"
+    check_kept_workdir "$(workdir_of "$@")"
     ;;
   *) (($# == 0)) || refuse "$action takes nothing after --" ;;
 esac

@@ -147,6 +147,13 @@ def test_hostile_values_of_flags_are_refused(stage, flag, value):
         (["delete", "exp", *WHERE, *RUN], "takes nothing after --"),
         (["run", "exp", *WHERE, "--", "--config", "x", "--workdir", "gs://b/x"], "mount it"),
         (["run", "exp", *WHERE, "--", "--config", "x", "--workdir=gs://b/x"], "mount it"),
+        (["run", "exp", *WHERE, "--", "--config", "x", "--workdir", "runs/x"], "must be absolute"),
+        (["run", "exp", *WHERE, "--", "--config", "x", "--workdir=~/x"], "must be absolute"),
+        (["run", "exp", *WHERE, *RUN, "--workdir=runs/x"], "must be absolute"),
+        (["run", "exp", *WHERE, *RUN, "--workdir=/home/a/vidpretrain/code/x"], "setup deletes"),
+        (["run", "exp", *WHERE, *RUN, "--workdir", "/home/a/vidpretrain/code"], "setup deletes"),
+        (["train", "exp", *TPU, "--bucket", "my-run", *RUN], "mounted at /mnt/my-run; give"),
+        (["run", "exp", *WHERE, "--bucket", "b", *RUN, "--workdir=/mnt/b/../x"], "without .."),
     ],
 )
 def test_bad_arguments_are_refused(stage, arguments, message):
