@@ -12,7 +12,7 @@ EXIT_NO_TOOL=69  # EX_UNAVAILABLE
 EXIT_NO_QUOTA=73 # EX_CANTCREAT
 EXIT_LATER=75    # EX_TEMPFAIL, as of the training itself: the same command goes on later
 # For the scripts that source this.
-export EXIT_BAD_INPUT EXIT_NO_TOOL EXIT_NO_QUOTA EXIT_LATER cancelled=''
+export EXIT_BAD_INPUT EXIT_NO_TOOL EXIT_NO_QUOTA EXIT_LATER
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 DRY_RUN=${DRY_RUN:-}
@@ -226,25 +226,19 @@ pack_code() { # ARCHIVE
   fi
 }
 
-# Runs a command and waits for it. SIGTERM and SIGINT are handed on to it, so that it can save, and
-# leave $cancelled set; a caller may hand on others by `pass_on_term`.
+# Runs a command and waits for it. SIGTERM and SIGINT are handed on to it, so that it can save.
 supervised=''
 supervise() {
   local code
   "$@" &
   supervised=$!
-  trap 'cancelled=1; pass_on_term' TERM INT
+  trap 'interrupted=1; kill -TERM "$supervised" 2>/dev/null || true' TERM INT
   while :; do
     interrupted='' code=0
     wait "$supervised" || code=$?
     # A signal ends `wait`, not the command.
     [[ $interrupted ]] || return "$code"
   done
-}
-
-pass_on_term() {
-  interrupted=1
-  [[ -z $supervised ]] || kill -TERM "$supervised" 2>/dev/null || true
 }
 
 # Puts a word before each line, as soon as it comes (awk and sed may wait for more).

@@ -25,7 +25,8 @@ Submit a run to a Slurm cluster: one process per node, which drives all GPUs of 
 The environment is $PYTHON, else .venv of this clone, else python3, on a file system that all nodes
 see, like this clone and --workdir. --warn seconds before the limit all processes get SIGTERM, save
 and end with 75; the job then requeues itself and goes on. It does so after failures, too, but not
-after bad input, nor when you scancel it; jobs that Slurm preempts, Slurm requeues. Output goes to
+after bad input, nor when you scancel it; jobs that Slurm preempts, Slurm requeues. In both cases
+the processes have as long to save as the cluster's KillWait says, often 30 s. Output goes to
 slurm-NAME-JOBID.out, appended to by every start.
 
 examples:
@@ -33,6 +34,7 @@ examples:
       -- --config configs/demo.py --workdir /shared/runs/exp1
   launch/slurm.sh try --time 10:00 --dry-run -- --config configs/demo.py --workdir runs/try
   scancel --name exp1                     ends it; the same command goes on from there
+  scancel --name exp1 --signal=TERM       lets it save, however long that takes, and requeue itself
 
 exit codes: those of sbatch; 2 bad input; 69 sbatch is not installed. The job's: those of
 vidpretrain.main (docs/checkpoints.md).
@@ -92,9 +94,10 @@ need sbatch "log in to a node of the cluster that has Slurm's commands"
 ((gpus == 0)) || options+=("--gpus-per-node=$gpus")
 # The job reads these; sbatch hands the environment on.
 export LAUNCH_ROOT=$ROOT LAUNCH_GPUS=$gpus LAUNCH_RESTARTS=$restarts
-# USR1, not TERM: that one means that somebody cancels the job, or that Slurm preempts it.
+# Without B: the signal goes to the processes, not to the script, which takes SIGTERM for the job's
+# end by others.
 command=(sbatch "--job-name=$name" "--nodes=$nodes" --ntasks-per-node=1 "--time=$time"
-  "--signal=B:USR1@$warn_sec" --requeue --open-mode=append "--output=slurm-$name-%j.out"
+  "--signal=TERM@$warn_sec" --requeue --open-mode=append "--output=slurm-$name-%j.out"
   "--export=ALL,LAUNCH_ROOT,LAUNCH_GPUS,LAUNCH_RESTARTS" "${options[@]}"
   "$ROOT/launch/slurm_job.sh" "$@")
 if [[ $DRY_RUN ]]; then

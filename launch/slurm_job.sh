@@ -8,7 +8,7 @@ usage() {
   cat <<'END'
 The body of a Slurm job; launch/slurm.sh submits it, you need not.
 
-example: sbatch --nodes=2 --ntasks-per-node=1 --signal=B:USR1@120 --requeue launch/slurm_job.sh \
+example: sbatch --nodes=2 --ntasks-per-node=1 --signal=TERM@120 --requeue launch/slurm_job.sh \
     --config configs/demo.py --workdir /shared/runs/demo
 exit codes: those of vidpretrain.main. After all but 0 and 2 the job requeues itself.
 END
@@ -35,11 +35,14 @@ fi
 # Since Slurm 22.05 srun does not take this over by itself.
 [[ -z ${SLURM_CPUS_PER_TASK:-} ]] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
-trap 'say "the time limit is near: saving"; pass_on_term' USR1
+# Whoever ends the job also signals the processes themselves. Nothing is handed on to srun: given
+# SIGTERM, it kills them before they have saved. In the foreground, it is waited for to the end.
+cancelled=''
+trap 'cancelled=1' TERM
 code=0
 # A process that ends badly leaves the others a minute to end by themselves.
-supervise srun --kill-on-bad-exit=0 --wait=60 "$(find_python)" -m vidpretrain.main "$@" \
-  --distributed || code=$?
+srun --kill-on-bad-exit=0 --wait=60 "$(find_python)" -m vidpretrain.main "$@" --distributed ||
+  code=$?
 if ((code == 0 || code == EXIT_BAD_INPUT)) || [[ $cancelled ]]; then
   exit "$code"
 fi

@@ -2,27 +2,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slurm: what is submitted, and what the job does at its limit, when cancelled, after failures."""
 
+import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
+from tests import runs
 from tests.launch.stage import HOSTILE, LAUNCH, ODD_ARGUMENTS, UNUSUAL
 from tests.runs import ROOT
 
 RUN = ("--", "--config", "configs/demo.py", "--workdir", "/shared/exp")
 LARGE = ("--time", "2-00:00:00", "--nodes", "4", "--gpus-per-node", "8", "--partition", "gpu")
 
-# What srun does: run the command once per task, here one.
+# What srun does: run the command as two tasks, and end with the greater of their codes. It does not
+# hand SIGTERM on: it kills its tasks.
 SRUN = """
 if [[ $tool == srun ]]; then
   while [[ $1 == --* ]]; do shift; done
-  SLURM_PROCID=0 SLURM_NTASKS=1 exec "$@"
+  tasks=()
+  for id in 0 1; do
+    SLURM_PROCID=$id SLURM_LOCALID=$id "$@" &
+    tasks+=("$!")
+  done
+  trap 'kill -KILL "${tasks[@]}"; exit 137' TERM
+  echo "${tasks[@]}" >"$STUB_DIR/tasks"
+  code=0
+  for task in "${tasks[@]}"; do
+    ended=0
+    wait "$task" || ended=$?
+    ((ended <= code)) || code=$ended
+  done
+  exit "$code"
 fi
 """
 PYTHON = r"""
-printf '%s\0' "$@" "${JAX_LOCAL_DEVICE_IDS:-none}" "$SLURM_PROCID" >"$STUB_DIR/arguments"
-trap 'echo saved; exit 75' TERM
+printf '%s\0' "$@" "${JAX_LOCAL_DEVICE_IDS:-none}" >"$STUB_DIR/arguments-$SLURM_PROCID"
+trap 'sleep 0.3; echo saved; exit 75' TERM
 echo training
 while [[ -e $STUB_DIR/busy ]]; do sleep 0.05; done
 exit "$CODE"
@@ -66,25 +83,33 @@ def test_without_slurm_one_message_says_so(stage):
     assert "sbatch is not installed" in missing.stderr
 
 
-def job(stage, *arguments, code=0, gpus=0, restarted=0):
+def job(stage, *arguments, code=0, gpus=0, restarted=0, **environment):
     stage.answer(SRUN)
     stage.add("recording-python", PYTHON)
+    environment = {
+        "PYTHON": stage.bin / "recording-python",
+        "CODE": code,
+        "LAUNCH_ROOT": ROOT,
+        "LAUNCH_GPUS": gpus,
+        "LAUNCH_RESTARTS": 3,
+        "SLURM_JOB_ID": 77,
+        "SLURM_RESTART_COUNT": restarted,
+        **environment,
+    }
     return subprocess.Popen(
-        [LAUNCH / "slurm_job.sh", *arguments],
+        [LAUNCH / "slurm_job.sh", *map(str, arguments)],
         cwd=stage.folder,
-        env=stage.environment(
-            PYTHON=stage.bin / "recording-python",
-            CODE=code,
-            LAUNCH_ROOT=ROOT,
-            LAUNCH_GPUS=gpus,
-            LAUNCH_RESTARTS=3,
-            SLURM_JOB_ID=77,
-            SLURM_RESTART_COUNT=restarted,
-        ),
+        env=stage.environment(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def signal_tasks(stage):
+    """Send SIGTERM as slurmd does: to the tasks, not to srun."""
+    for task in (stage.folder / "tasks").read_text().split():
+        os.kill(int(task), signal.SIGTERM)
 
 
 def end(running):
@@ -98,8 +123,9 @@ def requeued(stage):
 
 def test_a_process_gets_all_gpus_of_its_node_and_the_very_arguments(stage):
     assert end(job(stage, *ODD_ARGUMENTS, gpus=4))[0] == 0
-    given = (stage.folder / "arguments").read_bytes().decode().split("\0")[:-1]
-    assert given == ["-m", "vidpretrain.main", *ODD_ARGUMENTS, "--distributed", "0,1,2,3", "0"]
+    for i in range(2):
+        given = (stage.folder / f"arguments-{i}").read_bytes().decode().split("\0")[:-1]
+        assert given == ["-m", "vidpretrain.main", *ODD_ARGUMENTS, "--distributed", "0,1,2,3"]
     assert stage.calls()[0][:3] == ["srun", "--kill-on-bad-exit=0", "--wait=60"]
     stage.assert_harmless()
 
@@ -118,12 +144,47 @@ def test_restarts_are_counted(stage):
     assert "after 3 restarts; not again" in said
 
 
-@pytest.mark.parametrize(("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
-def test_the_limit_requeues_and_a_cancellation_does_not(stage, number, again):
+def test_before_the_limit_all_processes_save_and_the_job_is_requeued(stage):
+    assert stage.run("slurm.sh", "exp", *LARGE, *RUN).returncode == 0
+    (warning,) = [flag for flag in stage.calls()[0] if flag.startswith("--signal=")]
     (stage.folder / "busy").touch()
     running = job(stage, *RUN[1:])
-    assert running.stdout.readline() == "training\n"
-    running.send_signal(number)
+    assert [running.stdout.readline() for _ in range(2)] == ["training\n"] * 2
+    # B: would mean the script alone.
+    assert warning == "--signal=TERM@120"
+    signal_tasks(stage)
     code, said = end(running)
-    assert "saved" in said
-    assert (code, requeued(stage)) == (75, again)
+    assert said.count("saved") == 2
+    assert (code, requeued(stage)) == (75, True)
+
+
+def test_cancelled_all_processes_save_and_nothing_is_requeued(stage):
+    (stage.folder / "busy").touch()
+    running = job(stage, *RUN[1:])
+    assert [running.stdout.readline() for _ in range(2)] == ["training\n"] * 2
+    # Slurm signals the script and the tasks; the script first, which must not have srun kill them.
+    running.send_signal(signal.SIGTERM)
+    signal_tasks(stage)
+    code, said = end(running)
+    assert said.count("saved") == 2
+    assert (code, requeued(stage)) == (75, False)
+
+
+@pytest.mark.long
+def test_a_real_run_of_two_processes_saves_before_the_limit(stage, tmp_path):
+    # Each task's own two variables are srun's, here the stub's.
+    shared = runs.slurm_environments(2)[0]
+    running = job(
+        stage,
+        *["--config", f"{runs.MICRO}:stages=scratch,steps=1000", "--workdir", tmp_path / "run"],
+        **{**shared, "JAX_PLATFORMS": "cpu", "PYTHON": sys.executable},
+    )
+    said = ""
+    while "step 2/" not in said:
+        said += (line := running.stdout.readline())
+        assert line, said
+    signal_tasks(stage)
+    code, rest = end(running)
+    assert code == 75, said + rest
+    assert ["scontrol", "requeue", shared["SLURM_JOB_ID"]] in stage.calls()
+    assert runs.state_bytes(tmp_path / "run" / "scratch")
