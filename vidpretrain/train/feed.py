@@ -32,11 +32,12 @@ class Feed:
         Args:
             batches: this process's slices.
             mesh: where they go.
-            ahead: batches on the devices that no step has asked for yet.
+            ahead: batches on the devices that no step has asked for yet, at most.
         """
         self._batches = batches
         self._mesh = mesh
-        self._ready: queue.Queue[dict[str, jax.Array] | Exception] = queue.Queue(maxsize=ahead)
+        self._ready: queue.SimpleQueue[dict[str, jax.Array] | Exception] = queue.SimpleQueue()
+        self._room = threading.Semaphore(ahead)
         self._blank: dict[str, np.ndarray] | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -60,6 +61,7 @@ class Feed:
                 continue
             if isinstance(item, Exception):
                 raise item
+            self._room.release()
             return item
 
     def filler(self) -> dict[str, jax.Array]:
@@ -83,25 +85,20 @@ class Feed:
         trace: TracebackType | None,
     ) -> None:
         self._closed.set()
+        self._room.release()
         # A reader that hangs must not keep the process: the thread is a daemon.
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
         try:
             for batch in self._batches:
+                # Before it is moved, not after: what waits for room must not lie on the devices.
+                self._room.acquire()
+                if self._closed.is_set():
+                    return
                 arrays: dict[str, Any] = {"video": batch.video, "label": batch.label}
                 if self._blank is None:
                     self._blank = {name: np.zeros_like(x) for name, x in arrays.items()}
-                self._put(parallel.put_batch(arrays, self._mesh))
-                if self._closed.is_set():
-                    return
+                self._ready.put(parallel.put_batch(arrays, self._mesh))
         except Exception as error:  # Raised again where the batch is asked for.
-            self._put(error)
-
-    def _put(self, item: dict[str, jax.Array] | Exception) -> None:
-        while not self._closed.is_set():
-            try:
-                self._ready.put(item, timeout=_POLL_SEC)
-            except queue.Full:
-                continue
-            return
+            self._ready.put(error)
