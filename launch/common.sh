@@ -15,7 +15,7 @@ EXIT_LATER=75    # EX_TEMPFAIL, as of the training itself: the same command goes
 export EXIT_BAD_INPUT EXIT_NO_TOOL EXIT_NO_QUOTA EXIT_LATER
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-DRY_RUN=${DRY_RUN:-}
+DRY_RUN='' # set by --dry-run, not by the environment
 # First wait before a retry, doubled each time, and time between two looks at a state.
 LAUNCH_WAIT_SEC=${LAUNCH_WAIT_SEC:-10}
 LAUNCH_POLL_SEC=${LAUNCH_POLL_SEC:-30}
@@ -89,11 +89,19 @@ check_tpu_type() { # TYPE
     refuse "--type is $(quote "$1"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
 }
 
-check_number() { # WHAT VALUE LEAST
-  if ! matches "$2" '[0-9]{1,9}' || ((10#$2 < $3)); then
-    refuse "$1 is $(quote "$2"); it must be a whole number, $3 or more"
+# No leading zeros: arithmetic would read the number as octal, other tools as decimal.
+check_number() { # WHAT VALUE LEAST [MOST]
+  local most=${4:-999999999} allowed="$3 or more"
+  [[ -z ${4:-} ]] || allowed="$3 to $4"
+  if ! matches "$2" '0|[1-9][0-9]{0,8}' || (($2 < $3 || $2 > most)); then
+    refuse "$1 is $(quote "$2"); it must be a whole number, $allowed, without leading zeros"
   fi
 }
+
+# Arithmetic runs commands that it finds in a variable, so what the environment sets is checked, too.
+check_number LAUNCH_WAIT_SEC "$LAUNCH_WAIT_SEC" 0
+check_number LAUNCH_POLL_SEC "$LAUNCH_POLL_SEC" 0
+check_number LAUNCH_TRIES "$LAUNCH_TRIES" 1
 
 # The arguments of the training must name a recipe and a working folder.
 check_main_args() {

@@ -36,8 +36,8 @@ examples:
   launch/local.sh --gpus 0,1 --dry-run -- --config configs/demo.py:seed=1 --workdir runs/demo1
 
 exit codes: those of vidpretrain.main (0 done, 1 failed, 2 bad input, 70 stalled, 75 interrupted:
-docs/checkpoints.md), of the process that ended first; 69 a tool is missing. Bad input is not tried
-again, nor is what you interrupt.
+docs/checkpoints.md), of the process that ended first; 69 a tool is missing or broken. Bad input is
+not tried again, nor is what you interrupt.
 END
 }
 
@@ -70,18 +70,28 @@ done
 check_main_args "$@"
 check_number --restarts "$restarts" 0
 check_number --grace "$grace_sec" 0
-[[ -z $port ]] || check_number --port "$port" 1
+[[ -z $port ]] || check_number --port "$port" 1 65535
 [[ $gpus || $processes ]] || refuse "give --gpus LIST or --processes N"
 [[ -z $gpus || -z $processes$cpu_devices ]] || refuse "--gpus says it all; drop the other two"
+list='(0|[1-9][0-9]*)(,(0|[1-9][0-9]*))*'
 if [[ $gpus == all ]]; then
   command -v nvidia-smi >/dev/null || fail "$EXIT_NO_TOOL" "nvidia-smi is not installed, so the" \
     "GPUs cannot be counted; install NVIDIA's driver, or name the GPUs: --gpus 0,1"
-  gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd, -)
+  if ! gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd, -) ||
+    ! matches "$gpus" "$list"; then
+    fail "$EXIT_NO_TOOL" "nvidia-smi lists no GPUs; it said: ${gpus:-nothing}."$'\n' \
+      "Repair NVIDIA's driver, or name the GPUs: --gpus 0,1"
+  fi
 fi
 if [[ $gpus ]]; then
-  matches "$gpus" '[0-9]+(,[0-9]+)*' || refuse "--gpus is $(quote "$gpus"); give all, or 0,1,2"
+  matches "$gpus" "$list" || refuse "--gpus is $(quote "$gpus"); give all, or 0,1,2"
   IFS=, read -ra gpu_ids <<<"$gpus"
   processes=${#gpu_ids[@]}
+  declare -A named=()
+  for id in "${gpu_ids[@]}"; do
+    [[ ! ${named[$id]:-} ]] || refuse "--gpus is $gpus; it names GPU $id twice"
+    named[$id]=1
+  done
 else
   check_number --processes "$processes" 1
   check_number --cpu-devices "${cpu_devices:=1}" 1

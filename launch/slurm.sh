@@ -17,7 +17,7 @@ Submit a run to a Slurm cluster: one process per node, which drives all GPUs of 
   --gpus-per-node G  GPUs of each node (0: train on the CPU)
   --cpus-per-task C  cores of each node, most of them for decoding (the cluster's default)
   --partition P, --account A, --qos Q   as sbatch knows them
-  --warn SEC         how long before the limit the run is told to save (120)
+  --warn SEC         how long before the limit the run is told to save (120; at most 65535)
   --restarts N       requeue at most N times (20)
   --dry-run          print the command, and submit nothing
   --help             this
@@ -39,6 +39,19 @@ examples:
 exit codes: those of sbatch; 2 bad input; 69 sbatch is not installed. The job's: those of
 vidpretrain.main (docs/checkpoints.md).
 END
+}
+
+# Prints a time limit in seconds, as sbatch reads it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+seconds_of() { # LIMIT
+  local days=0 fields
+  IFS=: read -ra fields <<<"${1#*-}"
+  if [[ $1 == *-* ]]; then
+    days=${1%%-*}
+    fields+=(0 0)
+  elif ((${#fields[@]} < 3)); then
+    fields=(0 "${fields[@]}" 0)
+  fi
+  echo $((((10#$days * 24 + 10#${fields[0]}) * 60 + 10#${fields[1]}) * 60 + 10#${fields[2]}))
 }
 
 case ${1---help} in
@@ -81,12 +94,18 @@ while (($#)); do
   esac
   shift 2
 done
-matches "$time" '[0-9]+(-[0-9]+)?(:[0-9]+){0,2}' ||
+matches "$time" '[0-9]{1,9}(-[0-9]{1,9})?(:[0-9]{1,9}){0,2}' ||
   refuse "--time is $(quote "$time"); give a limit such as 12:00:00 or 2-00:00:00"
 check_number --nodes "$nodes" 1
 check_number --gpus-per-node "$gpus" 0
-check_number --warn "$warn_sec" 1
+check_number --warn "$warn_sec" 1 65535
 check_number --restarts "$restarts" 0
+time_sec=$(seconds_of "$time")
+# 0 is no limit.
+if ((0 < time_sec && time_sec <= warn_sec + 60)); then
+  refuse "--time $time is $time_sec s; Slurm tells the run to save --warn $warn_sec s before that, or" \
+    "up to 60 s earlier, so no time is left to train"
+fi
 check_main_args "$@"
 check_shared_workdir "$@"
 need sbatch "log in to a node of the cluster that has Slurm's commands"

@@ -24,7 +24,10 @@ esac
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "${LAUNCH_ROOT:?is the clone of vidpretrain; launch/slurm.sh sets it}/launch/common.sh"
 
-gpus=${LAUNCH_GPUS:-0}
+gpus=${LAUNCH_GPUS:-0} restarts=${LAUNCH_RESTARTS:-20} restarted=${SLURM_RESTART_COUNT:-0}
+check_number LAUNCH_GPUS "$gpus" 0
+check_number LAUNCH_RESTARTS "$restarts" 0
+check_number SLURM_RESTART_COUNT "$restarted" 0
 export PYTHONUNBUFFERED=1 PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 if ((gpus)); then
   # Under Slurm JAX gives a process one GPU; ours drive all of their node.
@@ -46,8 +49,8 @@ srun --kill-on-bad-exit=0 --wait=60 "$(find_python)" -m vidpretrain.main "$@" --
 if ((code == 0 || code == EXIT_BAD_INPUT)) || [[ $cancelled ]]; then
   exit "$code"
 fi
-if ((${SLURM_RESTART_COUNT:-0} >= ${LAUNCH_RESTARTS:-20})); then
-  fail "$code" "ended with code $code after ${SLURM_RESTART_COUNT:-0} restarts; not again"
+if ((restarted >= restarts)); then
+  fail "$code" "ended with code $code after $restarted restarts; not again"
 fi
 say "ended with code $code: the job requeues itself"
 scontrol requeue "$SLURM_JOB_ID"

@@ -89,6 +89,12 @@ def test_all_gpus_are_counted(stage):
         (["--processes", "0", "--", *RUN], "--processes is 0; it must be a whole number, 1 or"),
         (["--processes", "a[$(touch pwned)]", "--", *RUN], "whole number"),
         (["--processes", "2", "--restarts", "-1", "--", *RUN], "--restarts is -1"),
+        (["--processes", "010", "--", *RUN], "--processes is 010; it must be a whole number"),
+        (["--processes", "08", "--dry-run", "--", *RUN], "--processes is 08"),
+        (["--processes", "2", "--restarts", "08", "--", *RUN], "without leading zeros"),
+        (["--gpus", "0,1,0", "--", *RUN], "it names GPU 0 twice"),
+        (["--gpus", "0,00", "--", *RUN], "give all, or 0,1,2"),
+        (["--gpus", "0", "--port", "99999", "--", *RUN], "--port is 99999; it must be a whole"),
         (["--frobnicate", "--", *RUN], "unknown argument --frobnicate"),
     ],
 )
@@ -106,6 +112,18 @@ def test_a_missing_tool_is_named(stage):
     missing = stage.run("local.sh", "--gpus", "0", "--", *RUN, PYTHON="/no/python")
     assert missing.returncode == 69
     assert "/no/python is not installed" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("driver", "told"),
+    [("echo 'Failed to initialize NVML'; exit 9", "Failed to initialize NVML"), ("", "nothing")],
+)
+def test_a_broken_driver_is_told(stage, driver, told):
+    stage.add("nvidia-smi", driver)
+    broken = stage.run("local.sh", "--gpus", "all", "--", *RUN)
+    assert broken.returncode == 69
+    assert f"it said: {told}." in broken.stderr
+    assert "name the GPUs: --gpus 0,1" in broken.stderr
 
 
 # Programs that stand in for Python. Asked for a free port, they name one.

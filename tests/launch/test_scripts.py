@@ -46,3 +46,20 @@ def test_scripts_can_be_run_and_stop_at_errors(name):
     path = LAUNCH / name
     assert os.access(path, os.X_OK)
     assert "\nset -euo pipefail\n" in path.read_text()
+
+
+@pytest.mark.parametrize("variable", ["LAUNCH_TRIES", "LAUNCH_WAIT_SEC", "LAUNCH_POLL_SEC"])
+@pytest.mark.parametrize("value", ["try[$(touch pwned)0]", "x", "08", "-1"])
+def test_numbers_from_the_environment_are_checked(stage, variable, value):
+    stage.answer("exit 1")
+    refused = stage.run(
+        "tpu_vm.sh", "delete", "exp", "--zone", "us-central2-b", **{variable: value}
+    )
+    assert refused.returncode == 2
+    assert f"{variable} is " in refused.stderr
+    stage.assert_nothing_ran()
+
+
+def test_the_environment_makes_no_dry_run(stage):
+    assert stage.run("tpu_vm.sh", "delete", "exp", "--zone", "z", DRY_RUN=1).returncode == 0
+    assert len(stage.calls()) == 1

@@ -23,11 +23,11 @@ if [[ $tool == srun ]]; then
   while [[ $1 == --* ]]; do shift; done
   tasks=()
   for id in 0 1; do
-    SLURM_PROCID=$id SLURM_LOCALID=$id "$@" &
+    SLURM_PROCID=$id SLURM_LOCALID=$id \\
+      bash -c 'echo $$ >"$STUB_DIR/task-$SLURM_PROCID"; exec "$@"' - "$@" &
     tasks+=("$!")
   done
   trap 'kill -KILL "${tasks[@]}"; exit 137' TERM
-  echo "${tasks[@]}" >"$STUB_DIR/tasks"
   code=0
   for task in "${tasks[@]}"; do
     ended=0
@@ -76,6 +76,33 @@ def test_hostile_accounts_are_refused(stage, name):
     stage.assert_nothing_ran()
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--time", "10", "--restarts", "08"], "--restarts is 08"),
+        (["--time", "10", "--gpus-per-node", "08"], "--gpus-per-node is 08"),
+        (["--time", "10", "--warn", "65536"], "--warn is 65536; it must be a whole number, 1 to"),
+        (["--time", "1:00", "--warn", "120"], "--time 1:00 is 60 s"),
+        # Up to a minute early is at the very start.
+        (["--time", "3", "--warn", "120"], "no time is left to train"),
+        (["--time", "00:08:09", "--warn", "429"], "--time 00:08:09 is 489 s"),
+        (["--time", "1-0", "--warn", "65535", "--nodes", "0"], "--nodes is 0"),
+        (["--time", "0-0:1:1"], "--time 0-0:1:1 is 61 s"),
+        (["--time", "0-1", "--warn", "3600"], "--time 0-1 is 3600 s"),
+    ],
+)
+def test_bad_values_are_refused(stage, flags, message):
+    refused = stage.run("slurm.sh", "exp", *flags, *RUN)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    stage.assert_nothing_ran()
+
+
+@pytest.mark.parametrize("limit", ["0", "3:01", "08", "0-0:08", "1-00:00:00"])
+def test_limits_that_leave_time_are_not_refused(stage, limit):
+    assert stage.run("slurm.sh", "exp", "--time", limit, *RUN).returncode == 0
+
+
 def test_without_slurm_one_message_says_so(stage):
     (stage.bin / "sbatch").unlink()
     missing = stage.run("slurm.sh", "exp", *LARGE, *RUN)
@@ -108,8 +135,8 @@ def job(stage, *arguments, code=0, gpus=0, restarted=0, **environment):
 
 def signal_tasks(stage):
     """Send SIGTERM as slurmd does: to the tasks, not to srun."""
-    for task in (stage.folder / "tasks").read_text().split():
-        os.kill(int(task), signal.SIGTERM)
+    for task in stage.folder.glob("task-*"):
+        os.kill(int(task.read_text()), signal.SIGTERM)
 
 
 def end(running):
@@ -128,6 +155,15 @@ def test_a_process_gets_all_gpus_of_its_node_and_the_very_arguments(stage):
         assert given == ["-m", "vidpretrain.main", *ODD_ARGUMENTS, "--distributed", "0,1,2,3"]
     assert stage.calls()[0][:3] == ["srun", "--kill-on-bad-exit=0", "--wait=60"]
     stage.assert_harmless()
+
+
+@pytest.mark.parametrize("variable", ["LAUNCH_GPUS", "LAUNCH_RESTARTS", "SLURM_RESTART_COUNT"])
+@pytest.mark.parametrize("value", ["08", "a[$(touch pwned)]"])
+def test_numbers_from_the_environment_are_checked(stage, variable, value):
+    code, said = end(job(stage, *RUN[1:], code=1, **{variable: value}))
+    assert code == 2
+    assert f"{variable} is " in said
+    stage.assert_nothing_ran()
 
 
 @pytest.mark.parametrize(
