@@ -85,6 +85,8 @@ check_bucket() { # NAME
 }
 
 check_tpu_type() { # TYPE
+  ! matches "$1" 'v5(e|lite)-[0-9]+' ||
+    refuse "--type is $1; here Google calls it v5litepod-${1#*-}"
   matches "$1" 'v[0-9][a-z0-9]*-[0-9]+' ||
     refuse "--type is $(quote "$1"); such as v4-8, v5litepod-16, v5p-8 or v6e-8"
 }

@@ -11,7 +11,7 @@ usage() {
 Train on TPUs of a Google Kubernetes Engine cluster, through xpk.
 
   launch/gke.sh create NAME --cluster C --zone Z --type T [flags] -- MAIN_ARGS
-  launch/gke.sh status NAME --cluster C --zone Z     where the workload is
+  launch/gke.sh status NAME --cluster C --zone Z     where the workload is (all named so or longer)
   launch/gke.sh logs   NAME                          follow the logs of all pods (kubectl)
   launch/gke.sh delete NAME --cluster C --zone Z     end it (it saves) and remove it
 
@@ -21,13 +21,14 @@ Train on TPUs of a Google Kubernetes Engine cluster, through xpk.
   --slices N         slices (1)
   --priority P       very-low, low, medium, high or very-high (medium)
   --restarts N       how often Kubernetes starts it again (50)
-  --image I          image with Python 3.11 or newer and bash, which this code is added to
-                     (python:3.12); what the training needs is installed at the start, if not there
+  --image I          image with Python 3.11 or newer and bash, which this code is added to (all
+                     files that git does not ignore; python:3.12); what the training needs is
+                     installed at the start, if not there
   --dry-run          print the command, and run nothing
   --help             this
 
-The working folder lies on storage that all pods mount: attach a bucket once, and it is at the same
-place in every workload:
+The working folder lies on storage that all pods mount, as all else in a pod is lost with it: attach
+a bucket once, and it is at the same place in every workload:
   xpk storage attach runs --cluster C --zone Z --project P --type gcsfuse --bucket my-runs \
       --mount-point /runs --readonly false --auto-mount true --size 1 \
       --mount-options implicit-dirs,metadata-cache:ttl-secs:0
@@ -105,6 +106,11 @@ if [[ $action == create ]]; then
   check_tpu_type "$type"
   check_main_args "$@"
   check_shared_workdir "$@"
+  workdir=$(workdir_of "$@")
+  # /app is where xpk puts the code.
+  [[ $workdir == /* && $workdir/ != /app/* ]] ||
+    refuse "--workdir is $(quote "$workdir"); give an absolute path on storage that all pods mount" \
+      "(--help says how): the pod's own files are lost each time it starts again"
   # xpk writes the command into a line of a YAML file.
   [[ $* != *[[:cntrl:]]* ]] || refuse "an argument of the training has a line break or tab in it"
 else
@@ -119,14 +125,27 @@ else
   need xpk "install it: pip install xpk (and see that docker, gcloud and kubectl are there)"
 fi
 
+# xpk adds a folder to the image with all that is in it, and pastes the folder's name into a command
+# line. So it gets a copy of what git does not ignore, in a folder of a harmless name.
+create() {
+  copy=/tmp/vidpretrain
+  if [[ ! $DRY_RUN ]]; then
+    copy=$(mktemp -d /tmp/vidpretrain-XXXXXXXX)
+    trap 'rm -rf -- "$copy"' EXIT
+  fi
+  run mkdir -p "$copy/code"
+  pack_code "$copy/code.tar.gz" || exit 1
+  run tar -xzf "$copy/code.tar.gz" -C "$copy/code"
+  patiently xpk workload create "--workload=$name" "${where[@]}" "--tpu-type=$type" \
+    "--num-slices=$slices" "--priority=$priority" "--max-restarts=$restarts" \
+    --termination-grace-period-seconds=300 "--base-docker-image=$image" \
+    "--script-dir=$copy/code" "--command=$(quote exec bash launch/gke_job.sh "$@")" ||
+    fail_to_create
+}
+
 case $action in
-  create)
-    patiently xpk workload create "--workload=$name" "${where[@]}" "--tpu-type=$type" \
-      "--num-slices=$slices" "--priority=$priority" "--max-restarts=$restarts" \
-      --termination-grace-period-seconds=300 "--base-docker-image=$image" "--script-dir=$ROOT" \
-      "--command=$(quote exec bash launch/gke_job.sh "$@")" || fail_to_create
-    ;;
-  status) run xpk workload list "${where[@]}" "--filter-by-job=^$name\$" ;;
+  create) create "$@" ;;
+  status) run xpk workload list "${where[@]}" "--filter-by-job=$name" ;;
   logs)
     run kubectl logs --follow --prefix --tail=-1 --max-log-requests=256 --all-containers \
       "--selector=jobset.sigs.k8s.io/jobset-name=$name"

@@ -115,7 +115,7 @@ class Stage:
         if text is None:
             text = "".join(shlex.join(call) + "\n" for call in self.calls())
         text = text.replace(str(ROOT), "ROOT").replace(str(self.folder), "STAGE")
-        text = re.sub(r"/tmp/tmp\.\w+", "TMP", text)
+        text = re.sub(r"/tmp/(tmp\.|vidpretrain-)\w+", "TMP", text)
         path = GOLDEN / f"{name}.txt"
         if os.environ.get("VIDPRETRAIN_GOLDEN") == "write":
             path.write_text(text)

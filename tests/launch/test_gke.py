@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kubernetes through xpk: the commands, and what runs in a pod."""
 
+import re
+import shlex
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -26,14 +30,62 @@ CREATE = ("create", "exp", *WHERE, "--type", "v5litepod-16")
 def test_commands(stage, name, arguments):
     dry = stage.run("gke.sh", *arguments[:2], "--dry-run", *arguments[2:])
     assert dry.returncode == 0, dry.stderr
+    stage.assert_golden(name, dry.stdout)
     stage.assert_nothing_ran()
     assert stage.run("gke.sh", *arguments).returncode == 0
-    stage.assert_golden(name)
     (called,) = stage.calls()
-    reread = subprocess.run(
-        ["bash", "-c", f"printf '%s\\n' {dry.stdout}"], capture_output=True, text=True
-    )
-    assert reread.stdout.splitlines() == called
+    printed = shlex.split(dry.stdout.splitlines()[-1])
+    # Only the copy's folder differs.
+    assert [a for a in called if "--script-dir" not in a] == [
+        a for a in printed if "--script-dir" not in a
+    ]
+
+
+COPY = """for argument in "$@"; do
+  [[ $argument != --script-dir=* ]] || cp -r -- "${argument#*=}" "$STUB_DIR/image"
+done"""
+
+
+def test_the_image_gets_what_git_does_not_ignore(stage):
+    stage.answer(COPY)
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 0
+    files = {str(p.relative_to(stage.folder / "image")) for p in walk(stage.folder / "image")}
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    wanted = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout
+    assert files == set(wanted.split("\0")[:-1])
+    (folder,) = [a for a in stage.calls()[0] if a.startswith("--script-dir=")]
+    assert not Path(folder.removeprefix("--script-dir=")).parent.exists()
+
+
+def walk(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_xpk_never_sees_the_name_of_the_clone(stage):
+    clone = stage.folder / "a b; touch pwned"
+    shutil.copytree(LAUNCH, clone / "launch")
+    subprocess.run(["git", "init", "-q", clone], check=True)
+    stage.answer(COPY)
+    assert stage.run(clone / "launch" / "gke.sh", *CREATE, *RUN).returncode == 0
+    assert (stage.folder / "image" / "launch" / "gke_job.sh").exists()
+    (folder,) = [a for a in stage.calls()[0] if a.startswith("--script-dir=")]
+    assert re.fullmatch(r"--script-dir=[\w/.-]+", folder)
+    stage.assert_harmless()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*CREATE, *RUN[:-1], "runs/x"], "--workdir is runs/x; give an absolute path"),
+        ([*CREATE, *RUN, "--workdir=/app/runs"], "--workdir is /app/runs; give"),
+        ([*CREATE[:-1], "v5e-16", *RUN], "calls it v5litepod-16"),
+    ],
+)
+def test_bad_arguments_are_refused(stage, arguments, message):
+    refused = stage.run("gke.sh", *arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    stage.assert_nothing_ran()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
