@@ -160,7 +160,8 @@ find_python() {
   fi
 }
 
-# Says of what kind the error in a cloud tool's output is: quota, capacity, transient or other.
+# Says of what kind the error in a cloud tool's output is: quota, capacity, transient, denied,
+# exists, missing or other.
 kind_of_error() { # FILE
   if grep -qiE 'quota.*(exceed|exhaust|limit|insufficient|short)|insufficient.*quota|QUOTA_EXCEEDED' \
     -- "$1"; then
@@ -171,34 +172,43 @@ kind_of_error() { # FILE
   elif grep -qiE 'HTTP(Error|Exception)? 5[0-9][0-9]|\b50[0234]\b.*(error|unavailable|gateway)|UNAVAILABLE|internal error|deadline exceeded|timed out|rateLimitExceeded|connection (reset|refused|closed|timed)|temporary failure|broken pipe|permission denied \(publickey' \
     -- "$1"; then
     echo transient
+  elif grep -qiE 'ERROR: \(gcloud.*(PERMISSION_DENIED|not have permission|UNAUTHENTICATED|active account|auth tokens)' \
+    -- "$1"; then
+    echo denied
+  elif grep -qiE 'ALREADY_EXISTS|already exists' -- "$1"; then
+    echo exists
+  elif grep -qiE 'NOT_FOUND|not found' -- "$1"; then
+    echo missing
   else
     echo other
   fi
 }
 
 # Runs a command of a cloud tool; tries again, at growing intervals, where that can help. After a
-# failure $error_kind and $error_line say what it was.
+# failure $error_kind and $error_line say what it was, and $tries how often it was tried. Without
+# permission nothing else would work either, so that ends the script.
 patiently() {
   if [[ $DRY_RUN ]]; then
     run "$@"
     return
   fi
-  local errors try code wait_sec=$LAUNCH_WAIT_SEC
+  local errors code wait_sec=$LAUNCH_WAIT_SEC
   errors=$(mktemp)
-  for ((try = 1; ; try++)); do
+  for ((tries = 1; ; tries++)); do
     code=0
     "$@" 2>"$errors" || code=$?
     cat -- "$errors" >&2
     error_kind=$(kind_of_error "$errors")
     error_line=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
-    if ((code == 0 || try >= LAUNCH_TRIES)) || [[ $error_kind == quota || $error_kind == other ]]; then
+    if ((code == 0 || tries >= LAUNCH_TRIES)) || [[ ! $error_kind =~ ^(capacity|transient)$ ]]; then
       break
     fi
-    say "$error_kind error, try $try of $LAUNCH_TRIES; again in $wait_sec s"
+    say "$error_kind error, try $tries of $LAUNCH_TRIES; again in $wait_sec s"
     sleep "$wait_sec"
     wait_sec=$((wait_sec * 2 > 300 ? 300 : wait_sec * 2))
   done
   rm -f -- "$errors"
+  ((code == 0)) || [[ $error_kind != denied ]] || fail_for_permission "$error_line"
   return "$code"
 }
 
@@ -219,6 +229,13 @@ fail_for_quota() { # REASON
     "Ask for more at https://console.cloud.google.com/iam-admin/quotas (service: Cloud TPU API)," \
     "choose another --zone or --type, add or drop --spot (its quota is separate), or delete what" \
     "is left over: suspended and failed requests count, too."
+}
+
+fail_for_permission() { # REASON
+  fail 1 "Google refuses it: $1"$'\n' \
+    "Log in (gcloud auth login); see that --zone and --project (else: gcloud config get project) are" \
+    "right, and that your account has a role there that allows it, such as TPU Admin" \
+    "(roles/tpu.admin)."
 }
 
 # Packs the working tree: all files that git does not ignore, as they are now.

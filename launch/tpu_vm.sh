@@ -24,11 +24,12 @@ Train on a Cloud TPU, whatever the number of its hosts.
   --version V        the VM's software (the one that Google names for the type)
   --spot             cheaper, may be preempted at any time
   --now              create the TPU VM directly instead of queueing for it; fails without capacity
+                     (`delete` and `status` find it without this, too)
   --autocheckpoint   SIGTERM before maintenance, so that the run saves (gcloud alpha)
   --bucket B         mount gs://B at /mnt/B on every host, with Cloud Storage FUSE
   --restarts N       failures of the run after which `train` gives up (3); preemptions and
                      maintenance are not counted
-  --delete           `train` deletes the TPU when the run is done
+  --delete           `train` deletes the TPU when the run is done, or its input was bad
   --dry-run          print the commands, one a line, and run nothing
   --help             this
 
@@ -42,7 +43,8 @@ namespace, where folders are renamed at once:
 What is copied is the working tree: all files that git does not ignore. The run goes on when your
 connection breaks or you press Ctrl-C; the same `train` command follows it again. `train` is for
 a machine that stays on: it asks for a new TPU after a preemption, and starts the run again after
-preemption, maintenance and failures, from its last checkpoint.
+preemption, maintenance and failures, from its last checkpoint. However it ends, it names what stays
+and costs, and the command that deletes it.
 
 examples:
   launch/tpu_vm.sh train exp1 --zone us-central2-b --type v4-8 --bucket my-runs --spot --delete \
@@ -60,6 +62,17 @@ END
 
 DIR=vidpretrain
 WORKER=$DIR/code/launch/worker.sh
+
+# Prints the VM's software that Google names for a type.
+version_for() { # TYPE
+  case $1 in
+    v[234]-*) echo tpu-ubuntu2204-base ;;
+    v5litepod-*) echo v2-alpha-tpuv5-lite ;;
+    v5p-*) echo v2-alpha-tpuv5 ;;
+    v6e-*) echo v2-alpha-tpuv6e ;;
+    *) refuse "--type is $1, whose software is not known here; give --version, too" ;;
+  esac
+}
 
 # The code's own folder, where a run starts, is replaced by every `setup`.
 check_kept_workdir() { # WORKDIR
@@ -91,6 +104,11 @@ esac
 name=$1
 shift
 check_name "the TPU's name" "$name"
+
+# What is known of the TPU, whether it is this script that has asked for it, failures so far.
+is='' phase=missing asked='' failures=0
+# The folder of the packed code.
+packed=''
 
 zone='' project='' type='' version='' bucket='' spot='' now='' autocheckpoint='' delete='' restarts=3
 while (($#)); do
@@ -134,6 +152,7 @@ case $action in
   create | train)
     [[ $type ]] || refuse "$action wants --type, such as --type v5litepod-16"
     check_tpu_type "$type"
+    [[ $version ]] || version=$(version_for "$type")
     ;;
 esac
 case $action in
@@ -148,14 +167,6 @@ need gcloud "install it as https://cloud.google.com/sdk/docs/install says, then 
 
 where=("--zone=$zone")
 [[ -z $project ]] || where+=("--project=$project")
-if [[ -z $version ]]; then
-  case $type in
-    v5litepod-*) version=v2-alpha-tpuv5-lite ;;
-    v5p-*) version=v2-alpha-tpuv5 ;;
-    v6e-*) version=v2-alpha-tpuv6e ;;
-    *) version=tpu-ubuntu2204-base ;;
-  esac
-fi
 
 # Runs a worker's action on all hosts; its arguments are quoted for the shell there.
 on_all() { # run|patiently ACTION...
@@ -165,6 +176,7 @@ on_all() { # run|patiently ACTION...
     "--command=$(quote bash "$WORKER" "$@")"
 }
 
+# Asks for the TPU.
 create() {
   local command=(gcloud)
   # The flag is not in the general release yet.
@@ -178,15 +190,29 @@ create() {
   command+=("${where[@]}" "--accelerator-type=$type")
   [[ -z $spot ]] || command+=(--spot)
   [[ -z $autocheckpoint ]] || command+=(--autocheckpoint-enabled)
-  patiently "${command[@]}" || fail_to_create
+  # So it is until the next look, and when the answer is lost.
+  is='asked for' phase=unknown asked=1
+  if patiently "${command[@]}"; then return; fi
+  # A try whose answer was lost has made it.
+  if [[ $error_kind == exists ]] && ((tries > 1)); then return; fi
+  [[ $error_kind == transient ]] || phase=missing
+  [[ $error_kind != exists ]] ||
+    fail 1 "$name exists already. Its state: $(own status); to be rid of it: $(own delete)"
+  fail_to_create
 }
 
+# Deletes the TPU and its request; a TPU that was created with --now has none.
 delete() {
-  if [[ $now ]]; then
-    patiently gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet
-  else
-    patiently gcloud compute tpus queued-resources delete "$name" "${where[@]}" --force --quiet
+  if [[ ! $now ]]; then
+    if patiently gcloud compute tpus queued-resources delete "$name" "${where[@]}" --force --quiet
+    then
+      phase=missing
+      return
+    fi
+    [[ $error_kind == missing ]] || return
+    say "there is no request $name; deleting the TPU VM of that name"
   fi
+  patiently gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet && phase=missing
 }
 
 # Prints one field of the TPU, or of its request.
@@ -196,53 +222,121 @@ describe() { # FIELD
   run gcloud compute tpus "$kind" describe "$name" "${where[@]}" "--format=value($1)"
 }
 
-# Prints the state of the TPU, MISSING or UNKNOWN.
-state() { # STATE_IN_A_DRY_RUN
-  local found errors field=state.state
+# Prints what a state means. The states are those of the Cloud TPU API, of a request
+# (QueuedResourceState.State) and of a TPU VM (Node.State), and MISSING.
+phase_of() { # STATE
+  case $1 in
+    ACTIVE | READY) echo there ;;
+    CREATING | ACCEPTED | WAITING_FOR_RESOURCES | PROVISIONING) echo coming ;;
+    STARTING | RESTARTING | REIMAGING | REPAIRING | UNHIDING) echo coming ;;
+    SUSPENDING | DELETING | STOPPING | HIDING) echo going ;;
+    SUSPENDED | FAILED | PREEMPTED | TERMINATED) echo lost ;;
+    STOPPED | HIDDEN) echo stopped ;;
+    MISSING) echo missing ;;
+    *) echo unknown ;;
+  esac
+}
+
+# Sets $is to the state of the TPU and $phase to what it means.
+look() { # STATE_IN_A_DRY_RUN
+  local errors said kind field=state.state
   [[ -z $now ]] || field=state
   errors=$(mktemp)
-  if found=$(describe "$field" 2>"$errors"); then
-    [[ -z $DRY_RUN ]] || found=$1
-  elif grep -qiE 'NOT_FOUND|not found' -- "$errors"; then
-    found=MISSING
+  if is=$(describe "$field" 2>"$errors"); then
+    [[ -z $DRY_RUN ]] || is=$1
   else
-    cat -- "$errors" >&2
-    found=UNKNOWN
+    is=UNKNOWN
   fi
+  said=$(<"$errors")
+  kind=$(kind_of_error "$errors")
   rm -f -- "$errors"
-  echo "$found"
+  case $is:$kind in
+    UNKNOWN:missing) is=MISSING ;;
+    UNKNOWN:denied) fail_for_permission "$said" ;;
+    UNKNOWN:*) printf '%s\n' "$said" >&2 ;;
+  esac
+  phase=$(phase_of "$is")
 }
 
-is_there() { [[ $1 == ACTIVE || $1 == READY ]]; }
+# Counts a failure of the run, or of a request for a TPU; fails if they are too many.
+count_failure() {
+  ((++failures <= restarts)) || return
+  say "restart $failures of $restarts"
+}
 
-is_lost() { [[ $1 =~ ^(FAILED|SUSPENDING|SUSPENDED|PREEMPTED|TERMINATED|MISSING)$ ]]; }
+# Ends the script if asking again for a TPU that was lost would be in vain, or is not wished.
+give_up_if_vain() { # once|again
+  local reason=''
+  [[ $is != FAILED ]] || reason=$(describe state.failedData.error.message || true)
+  [[ $reason != *[Qq]uota* ]] || fail_for_quota "$reason"
+  [[ $1 == again ]] ||
+    fail "$EXIT_LATER" "$name is $is${reason:+: $reason}; delete it and create it again"
+  [[ $is != FAILED ]] || count_failure ||
+    fail "$EXIT_LATER" "the request for $name failed: ${reason:-Google does not say why}"
+}
 
-# Waits until the TPU is there; fails if it will not come.
-await() {
-  local is before='' unknown=0 reason=''
+# Waits until the TPU is there. One that is lost ends this (once), or is replaced (again).
+obtain() { # once|again
+  local before='' unread=0 refused=0
   while :; do
-    is=$(state ACTIVE)
     [[ $is == "$before" ]] || say "$name is $is"
     before=$is
-    if is_there "$is"; then
-      return
-    elif is_lost "$is"; then
-      [[ $now ]] || reason=$(describe state.failedData.error.message || true)
-      [[ $reason != *[Qq]uota* ]] || fail_for_quota "$reason"
-      fail "$EXIT_LATER" "$name is $is; ${reason:+$reason; }delete it and create it again"
-    elif [[ $is == UNKNOWN ]]; then
-      unknown=$((unknown + 1))
-      ((unknown < LAUNCH_TRIES)) || fail 1 "the state of $name cannot be read; see above"
-    fi
-    sleep "$LAUNCH_POLL_SEC"
+    [[ $phase == unknown ]] || unread=0
+    case $phase in
+      there) return ;;
+      coming | going) sleep "$LAUNCH_POLL_SEC" ;;
+      missing)
+        [[ $1 == again ]] || fail "$EXIT_LATER" "$name was deleted; create it again"
+        refused=0
+        create
+        ;;
+      lost)
+        # What an earlier call has asked for tells nothing.
+        [[ -z $asked ]] || give_up_if_vain "$1"
+        say "$name is $is: asking for another"
+        # Google may refuse while it is still at it.
+        if ! delete; then
+          ((++refused < LAUNCH_TRIES)) || fail 1 "$name cannot be deleted; see above"
+          sleep "$LAUNCH_POLL_SEC"
+        fi
+        ;;
+      stopped)
+        fail 1 "$name is $is: someone has stopped it. Start it again, or delete it:" \
+          "gcloud compute tpus tpu-vm start $name ${where[*]}"
+        ;;
+      unknown)
+        ((++unread < LAUNCH_TRIES)) ||
+          fail 1 "the state of $name cannot be read, or is none that is known (${is:-nothing})"
+        sleep "$LAUNCH_POLL_SEC"
+        ;;
+    esac
+    look ACTIVE
   done
 }
+
+# Prints a command of this script for the same TPU.
+own() { # ACTION
+  printf '%s' "launch/tpu_vm.sh $1 $name --zone $zone${project:+ --project $project}"
+  printf '%s' "${now:+ --now}"
+}
+
+# Whatever ends `create` and `train`, what stays and costs is named.
+at_exit() {
+  [[ -z $packed ]] || rm -rf -- "$packed"
+  case $action:$phase in
+    train:lost | create:lost)
+      say "$name stays ($is), and counts against the quota, until: $(own delete)"
+      ;;
+    train:missing | train:going | create:missing | create:going) ;;
+    train:* | create:*) say "$name stays ($is when last seen), and costs, until: $(own delete)" ;;
+  esac
+}
+trap at_exit EXIT
 
 setup() {
   local archive=/tmp/$DIR.tar.gz
   if [[ ! $DRY_RUN ]]; then
-    packed=$(mktemp -d)
-    trap 'rm -rf -- "$packed"' EXIT
+    [[ $packed ]] || packed=$(mktemp -d)
     archive=$packed/$DIR.tar.gz
   fi
   pack_code "$archive" || return
@@ -290,58 +384,59 @@ finish() { # OUTCOME
   case $1 in
     'exit '*) exit "${1#exit }" ;;
     stopped) fail "$EXIT_LATER" "the run was stopped; the same command goes on from there" ;;
-    *) fail 1 "the run is $1; see: launch/tpu_vm.sh status $name --zone $zone" ;;
+    *) fail 1 "the run is $1; see: $(own status)" ;;
   esac
 }
 
-# One time around: a TPU, the run on it, until one of them ends. Sets `at`.
-once() {
-  local is
-  is=$(state MISSING)
-  if is_lost "$is"; then
-    if [[ $is != MISSING ]]; then
-      say "$name is $is: asking for another"
-      delete || fail 1 "$name cannot be deleted; see above"
-    fi
-    create
-  fi
-  await
-  at=$(outcome none)
-  if [[ $at != running ]]; then
-    at=unreachable
-    setup && start "$@" || return 0
-  fi
-  at=$(follow)
-}
-
+# Gets a TPU and a run on it, again and again, until the run has ended for good.
 train() {
-  local at failures=0
+  local at
   while :; do
-    once "$@"
+    look MISSING
+    obtain again
+    at=$(outcome none)
+    if [[ $at == running ]] || { setup && start "$@"; }; then
+      at=$(follow)
+    else
+      at=unreachable
+    fi
     say "the run: $at"
     case $at in
-      'exit 0')
-        [[ -z $delete ]] || delete
-        break
+      'exit 0' | 'exit 2')
+        [[ -z $delete ]] || delete || fail 1 "$name cannot be deleted; see above"
+        finish "$at"
         ;;
-      'exit 2' | stopped) break ;;
+      stopped) finish "$at" ;;
+      # SIGTERM, before maintenance or a preemption.
+      'exit 75') ;;
+      *)
+        # If it is the TPU that is gone, the run has not failed.
+        look ACTIVE
+        [[ $phase != there ]] || count_failure || finish "$at"
+        ;;
     esac
-    # With the TPU gone, or a signal before maintenance, the run itself has not failed.
-    if [[ $at != 'exit 75' ]] && is_there "$(state ACTIVE)"; then
-      failures=$((failures + 1))
-      ((failures <= restarts)) || break
-      say "restart $failures of $restarts"
-    fi
     sleep "$LAUNCH_WAIT_SEC"
   done
-  finish "$at"
+}
+
+status() {
+  look ACTIVE
+  if [[ $phase == missing && ! $now ]]; then
+    # A TPU that was created with --now.
+    now=1
+    look ACTIVE
+  fi
+  [[ $phase != unknown ]] || fail 1 "the state of $name cannot be read; see above"
+  [[ $DRY_RUN ]] || echo "$name: $is"
+  [[ $phase != there ]] || on_all run result
 }
 
 case $action in
   train) train "$@" ;;
   create)
     create
-    await
+    look ACTIVE
+    obtain once
     ;;
   setup) setup ;;
   run)
@@ -349,11 +444,7 @@ case $action in
     finish "$(follow)"
     ;;
   logs) on_all run logs +1 ;;
-  status)
-    [[ $DRY_RUN ]] || printf '%s: ' "$name"
-    state ACTIVE
-    on_all run result
-    ;;
+  status) status ;;
   stop) on_all run stop ;;
   delete) delete ;;
 esac

@@ -4,6 +4,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import time
 
@@ -33,6 +34,15 @@ UNAVAILABLE = "ERROR: gcloud crashed (HttpError): HttpError 503: The service is 
 KEYS = "ada@10.0.0.2: Permission denied (publickey)."
 DENIED = "ERROR: (gcloud.compute.tpus) PERMISSION_DENIED: The caller does not have permission"
 NOT_FOUND = "ERROR: (gcloud.compute.tpus.queued-resources.describe) NOT_FOUND: Resource not found"
+EXISTS = (
+    "ERROR: (gcloud.compute.tpus.queued-resources.create) ALREADY_EXISTS: Resource "
+    "'projects/p/locations/us-central2-b/queuedResources/exp' already exists"
+)
+REFUSED = (
+    "ERROR: (gcloud.compute.tpus.queued-resources.delete) FAILED_PRECONDITION: the queued resource "
+    "is being suspended"
+)
+REMINDER = "and costs, until: launch/tpu_vm.sh delete exp --zone us-central2-b\n"
 
 
 def says(*rules, otherwise="echo 'worker 0: exit 0'"):
@@ -142,6 +152,7 @@ def test_hostile_values_of_flags_are_refused(stage, flag, value):
         (["train", "exp", *TPU], "nothing to run"),
         (["train", "exp", *WHERE, *RUN], "train wants --type"),
         (["create", "exp", "--type", "v4-8"], "create wants --zone"),
+        (["create", "exp", *WHERE, "--type", "v5e-16"], "calls it v5litepod-16"),
         (["crate", "exp"], "unknown action crate"),
         (["delete"], "delete wants the name"),
         (["delete", "exp", *WHERE, *RUN], "takes nothing after --"),
@@ -222,7 +233,7 @@ def test_preempted_a_run_goes_on_on_another_tpu(stage):
             "describe",
             counted(
                 "describe", error(NOT_FOUND), "echo ACTIVE", "echo SUSPENDED", "echo SUSPENDED",
-                "echo ACTIVE",
+                error(NOT_FOUND), "echo ACTIVE",
             ),
         ),
         (
@@ -241,6 +252,225 @@ def test_preempted_a_run_goes_on_on_another_tpu(stage):
     stage.assert_golden("tpu_preempted")
 
 
+def states(*names):
+    """Answer for each look in turn, the last for all that follow; None: there is no such TPU."""
+    said = [f"echo {name}" if name else error(NOT_FOUND) for name in names]
+    return ("value(state", counted("describe", *said))
+
+
+DONE = ("result", counted("result", "echo 'worker 0: none'", "echo 'worker 0: exit 0'"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "creations", "deletions"),
+    [
+        ([None, "WAITING_FOR_RESOURCES", "PROVISIONING", "SUSPENDED", None, "ACTIVE"], 2, 1),
+        ([None, "ACCEPTED", "FAILED", None, "CREATING", "ACTIVE"], 2, 1),
+        ([None, "PROVISIONING", "DELETING", None, "ACTIVE"], 2, 0),
+        (["SUSPENDING", "SUSPENDING", "SUSPENDED", "DELETING", None, "ACTIVE"], 1, 1),
+        (["DELETING", None, "ACTIVE"], 1, 0),
+        (["FAILED", None, "ACTIVE"], 1, 1),
+        (["PROVISIONING", "ACTIVE"], 0, 0),
+    ],
+)
+def test_train_gets_a_tpu_whatever_state_it_finds(stage, seen, creations, deletions):
+    trained = train(stage, ("failedData", "echo 'no chips'"), states(*seen), DONE)
+    assert trained.returncode == 0, trained.stderr
+    called = verbs(stage)
+    assert (called.count("create"), called.count("delete")) == (creations, deletions)
+    # Nothing is deleted that is on its way out, and nothing asked for before it is gone.
+    assert sum("--format=value(state.state)" in call for call in stage.calls()) == len(seen)
+
+
+def test_a_tpu_without_a_queue_is_replaced_too(stage):
+    seen = ("READY", "READY", "STOPPING", "PREEMPTED", None, "CREATING", "REPAIRING", "READY")
+    ended = [f"echo 'worker 0: {at}'" for at in ("none", "lost", "none", "exit 0")]
+    flags = ["--now", "--restarts", "1"]
+    trained = train(stage, states(*seen), ("result", counted("result", *ended)), flags=flags)
+    assert trained.returncode == 0, trained.stderr
+    assert "restart 1 of 1" in trained.stderr
+    assert [call[3:5] for call in stage.calls() if "delete" in call] == [["tpu-vm", "delete"]]
+    assert verbs(stage).count("start") == 2
+
+
+def test_a_refused_deletion_is_tried_again(stage):
+    trained = train(
+        stage,
+        states("SUSPENDED", "SUSPENDED", "SUSPENDED", None, "ACTIVE"),
+        ("delete", counted("delete", error(REFUSED), error(REFUSED), ":")),
+        DONE,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert verbs(stage)[:8] == [*["describe", "delete"] * 3, "describe", "create"]
+
+
+def test_a_tpu_that_cannot_be_deleted_ends_the_training(stage):
+    failed = train(stage, states("SUSPENDED"), ("delete", error(REFUSED)))
+    assert failed.returncode == 1
+    assert verbs(stage).count("delete") == 5
+    assert "exp cannot be deleted" in failed.stderr
+    assert "counts against the quota, until: launch/tpu_vm.sh delete exp" in failed.stderr
+
+
+def test_requests_that_fail_again_and_again_end_the_training(stage):
+    failed = train(
+        stage,
+        ("failedData", "echo 'The reservation is gone.'"),
+        states(*[None, "FAILED"] * 3),
+        flags=["--restarts", "2"],
+    )
+    assert failed.returncode == 75
+    assert verbs(stage).count("create") == 3
+    assert "error: the request for exp failed: The reservation is gone." in failed.stderr
+
+
+def test_a_request_that_fails_for_quota_ends_the_training(stage):
+    failed = train(stage, ("failedData", f"echo {shlex.quote(EXHAUSTED)}"), states(None, "FAILED"))
+    assert failed.returncode == 73
+    assert verbs(stage).count("create") == 1
+
+
+@pytest.mark.parametrize("action", ["create", "train"])
+@pytest.mark.parametrize(
+    ("seen", "message"),
+    [
+        ("echo", "the state of exp cannot be read, or is none that is known (nothing)"),
+        ("echo HOVERING", "is none that is known (HOVERING)"),
+        ("echo WARNING: old; echo ACTIVE", "the state of exp cannot be read"),
+        (error(UNAVAILABLE), "the state of exp cannot be read"),
+        ("echo STOPPED", "gcloud compute tpus tpu-vm start exp --zone=us-central2-b"),
+    ],
+)
+def test_states_that_lead_nowhere_end_the_wait(stage, action, seen, message):
+    stage.answer(says(("describe", seen), otherwise=":"))
+    ended = stage.run("tpu_vm.sh", action, "exp", *TPU, *(RUN if action == "train" else ()))
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert verbs(stage).count("describe") <= 5
+    assert ended.stderr.endswith(REMINDER)
+
+
+def test_one_unread_state_is_no_matter(stage):
+    unread = [error(UNAVAILABLE)] * 4
+    described = counted("d", *unread, "echo PROVISIONING", *unread, "echo ACTIVE")
+    assert train(stage, ("describe", described), DONE).returncode == 0
+
+
+def test_a_creation_whose_answer_was_lost_is_taken_as_one(stage):
+    made = counted("create", error(UNAVAILABLE), error(EXISTS))
+    trained = train(stage, ("create", made), states(None, "PROVISIONING", "ACTIVE"), DONE)
+    assert trained.returncode == 0, trained.stderr
+    assert verbs(stage).count("create") == 2
+
+
+def test_a_name_that_is_taken_is_told(stage):
+    stage.answer(says(("create", error(EXISTS))))
+    failed = stage.run("tpu_vm.sh", "create", "exp", *TPU, "--project", "p")
+    assert failed.returncode == 1
+    assert verbs(stage) == ["create"]
+    for action in ("status", "delete"):
+        assert f"launch/tpu_vm.sh {action} exp --zone us-central2-b --project p" in failed.stderr
+
+
+@pytest.mark.parametrize("action", ["create", "train", "setup", "status", "delete"])
+def test_without_permission_it_ends_at_once(stage, action):
+    stage.answer(error(DENIED))
+    flags = {"create": TPU, "train": (*TPU, *RUN)}.get(action, WHERE)
+    failed = stage.run("tpu_vm.sh", action, "exp", *flags)
+    assert failed.returncode == 1
+    assert len(stage.calls()) == 1
+    told = failed.stderr[failed.stderr.index("error: Google refuses it") :]
+    for advice in (DENIED, "gcloud auth login", "--project", "roles/tpu.admin"):
+        assert advice in told
+
+
+@pytest.mark.parametrize(
+    ("end", "flags", "deleted"),
+    [
+        ("exit 0", [], False),
+        ("exit 0", ["--delete"], True),
+        ("exit 2", [], False),
+        ("exit 2", ["--delete"], True),
+        ("exit 1", ["--delete", "--restarts", "0"], False),
+        ("lost", ["--delete", "--restarts", "0"], False),
+        ("stopped", ["--delete"], False),
+    ],
+)
+def test_what_still_costs_is_named_in_the_end(stage, end, flags, deleted):
+    result = counted("result", "echo 'worker 0: none'", f"echo 'worker 0: {end}'")
+    ended = train(stage, states("ACTIVE"), ("result", result), flags=flags)
+    assert ("delete" in verbs(stage)) == deleted
+    assert ended.stderr.endswith("exp stays (ACTIVE when last seen), " + REMINDER) != deleted
+    assert ("stays" in ended.stderr) != deleted
+
+
+def test_what_may_have_been_created_is_named(stage):
+    stage.answer(error(UNAVAILABLE))
+    ended = stage.run("tpu_vm.sh", "create", "exp", *TPU)
+    assert ended.stderr.endswith("exp stays (asked for when last seen), " + REMINDER)
+
+
+@pytest.mark.parametrize("said", [QUOTA, CAPACITY])
+def test_what_was_not_created_does_not_cost(stage, said):
+    stage.answer(says(("create", error(said)), otherwise=error(NOT_FOUND)))
+    assert "stays" not in stage.run("tpu_vm.sh", "train", "exp", *TPU, *RUN).stderr
+
+
+def test_interrupted_it_says_what_goes_on(stage):
+    stage.answer(
+        says(
+            states("ACTIVE"),
+            ("result", "echo 'worker 0: running'"),
+            ("worker.sh logs", "echo following; exec sleep 60"),
+        )
+    )
+    training = subprocess.Popen(
+        [LAUNCH / "tpu_vm.sh", "train", "exp", *TPU, *RUN],
+        env=stage.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert training.stdout.readline() == "following\n"
+    os.killpg(training.pid, signal.SIGINT)
+    assert training.communicate(timeout=20)[1].endswith(REMINDER)
+
+
+@pytest.mark.parametrize("action", ["delete", "status"])
+def test_a_tpu_without_a_request_is_found(stage, action):
+    stage.answer(says(("queued-resources", error(NOT_FOUND)), ("describe", "echo READY")))
+    assert stage.run("tpu_vm.sh", action, "exp", *WHERE).returncode == 0
+    asked = [call[3] for call in stage.calls() if "ssh" not in call]
+    assert asked == ["queued-resources", "tpu-vm"]
+
+
+def test_what_is_nowhere_cannot_be_deleted(stage):
+    stage.answer(error(NOT_FOUND))
+    assert stage.run("tpu_vm.sh", "delete", "exp", *WHERE).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "software"),
+    [
+        ("v3-8", "tpu-ubuntu2204-base"),
+        ("v5litepod-16", "v2-alpha-tpuv5-lite"),
+        ("v5p-8", "v2-alpha-tpuv5"),
+        ("v6e-8", "v2-alpha-tpuv6e"),
+    ],
+)
+def test_types_get_their_software(stage, accelerator, software):
+    dry = stage.run("tpu_vm.sh", "create", "exp", *WHERE, "--type", accelerator, "--dry-run")
+    assert f"--runtime-version={software} " in dry.stdout
+
+
+def test_a_type_without_known_software_wants_a_version(stage):
+    unknown = ("create", "exp", *WHERE, "--type", "v9x-8", "--dry-run")
+    refused = stage.run("tpu_vm.sh", *unknown)
+    assert (refused.returncode, "give --version" in refused.stderr) == (2, True)
+    assert "--runtime-version=v9 " in stage.run("tpu_vm.sh", *unknown, "--version", "v9").stdout
+
+
 def test_a_lost_connection_only_follows_again(stage):
     running = "echo 'worker 0: running'"
     trained = train(
@@ -251,7 +481,7 @@ def test_a_lost_connection_only_follows_again(stage):
     )
     assert trained.returncode == 0
     assert verbs(stage) == [
-        *["describe", "describe", "result", "logs", "result", "logs", "result"],
+        *["describe", "result", "logs", "result", "logs", "result"],
     ]
 
 
@@ -287,6 +517,7 @@ def test_keys_that_are_not_there_yet_are_waited_for(stage):
 
 # A gcloud whose TPU is this machine: it copies, and runs commands as a shell there would.
 HERE = """
+[[ $* != *describe* ]] || echo ACTIVE
 for argument in "$@"; do
   case $argument in
     --command=*) cd "$HOME" && exec bash -c "${argument#--command=}" ;;
