@@ -35,13 +35,30 @@ setup() {
   "$uv" pip install --quiet --python "$BASE/venv/bin/python" -r "$ROOT/requirements-tpu.txt"
 }
 
+# After a boot the machine updates itself, and has apt's locks. apt-get waits for dpkg's if it is
+# told to, but never for that of the package lists.
+apt_get() {
+  sudo env DEBIAN_FRONTEND=noninteractive apt-get -qqy -o DPkg::Lock::Timeout=600 "$@"
+}
+
+update_lists() {
+  local said try
+  for ((try = 1; ; try++)); do
+    if said=$(apt_get update 2>&1); then return; fi
+    if [[ $said != *[Ll]ock* ]] || ((try >= 60)); then break; fi
+    sleep "$LAUNCH_WAIT_SEC"
+  done
+  printf '%s\n' "$said" >&2
+  return 1
+}
+
 install_gcsfuse() {
   local key=/usr/share/keyrings/cloud.google.asc site=https://packages.cloud.google.com/apt
   curl -fsSL "$site/doc/apt-key.gpg" | sudo tee "$key" >/dev/null
   echo "deb [signed-by=$key] $site gcsfuse-$(lsb_release -cs) main" |
     sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null
-  sudo apt-get update -qq
-  sudo apt-get install -qqy gcsfuse
+  update_lists
+  apt_get install gcsfuse
 }
 
 mount_bucket() { # BUCKET
@@ -78,7 +95,8 @@ end_run() {
 start() {
   local bucket=
   if [[ ${1:-} == --bucket ]]; then
-    bucket=$2
+    bucket=$(value_of "$@")
+    check_bucket "$bucket"
     shift 2
   fi
   [[ ${1:-} == -- ]] || refuse "start [--bucket B] -- MAIN_ARGS"
@@ -103,8 +121,10 @@ supervise_run() {
 
 logs() { # LINES
   [[ -e $BASE/log.txt ]] || return 0
+  local until_it_ends=()
+  [[ ! -e $BASE/pid ]] || until_it_ends=(-f --pid="$(<"$BASE/pid")")
   # A TPU's workers are called t1v-n-...-w-0, -w-1, ...
-  tail -n "$1" --pid="$(<"$BASE/pid")" -f -- "$BASE/log.txt" | prefix "[${NAME##*-}] "
+  tail -n "$1" "${until_it_ends[@]}" -- "$BASE/log.txt" | prefix "[${NAME##*-}] "
 }
 
 result() {

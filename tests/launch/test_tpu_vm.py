@@ -617,3 +617,71 @@ def test_a_bucket_is_mounted_before_the_run_starts(worker):
     mounts = (worker.home / "mounts").read_text()
     assert "sudo mkdir -p /mnt/my-runs" in mounts
     assert mounts.endswith(" my-runs /mnt/my-runs\n")
+
+
+LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1234 (apt-get)"
+
+
+def machine_with_apt(worker, *updates):
+    """A worker without gcsfuse, whose apt-get does these things at each update in turn."""
+    worker.add("mountpoint", "exit 1")
+    worker.add("curl", "echo key")
+    worker.add("lsb_release", "echo jammy")
+    gcsfuse = worker.bin / "gcsfuse"
+    worker.add(
+        "sudo",
+        f"""STUB_DIR=$HOME
+        echo "$*" >>"$HOME/asked"
+        case $* in
+          *" update") {counted("updates", *updates)} ;;
+          *" install gcsfuse") printf '#!/bin/sh\n' >{gcsfuse}; chmod +x {gcsfuse} ;;
+          tee*) cat >/dev/null ;;
+        esac""",
+    )
+    worker.add("chmod", 'exec /bin/chmod "$@"')
+
+
+def test_gcsfuse_is_installed_after_waiting_for_other_updates(worker):
+    remote(worker, "setup")
+    machine_with_apt(worker, error(LOCKED, 100), error(LOCKED, 100), ":")
+    ran = remote(worker, "run", "--bucket", "my-runs", *RUN)
+    assert ran.returncode == 0, ran.stderr
+    apt = [line for line in (worker.home / "asked").read_text().splitlines() if "apt-get" in line]
+    assert [line.split()[-1] for line in apt] == ["update"] * 3 + ["gcsfuse"]
+    for line in apt:
+        assert line.startswith("env DEBIAN_FRONTEND=noninteractive apt-get ")
+        assert "-o DPkg::Lock::Timeout=600" in line
+
+
+def test_other_errors_of_apt_are_told_at_once(worker):
+    remote(worker, "setup")
+    machine_with_apt(worker, error("E: The repository is not signed.", 100))
+    failed = remote(worker, "run", "--bucket", "my-runs", *RUN)
+    assert failed.returncode != 0
+    assert "The repository is not signed." in failed.stderr
+    assert (worker.home / "asked").read_text().count("update") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["start", "--bucket"], "--bucket wants a value"),
+        (["start", "--bucket", "a b", "--"], "the bucket's name alone"),
+        (["start"], "start [--bucket B] -- MAIN_ARGS"),
+        (["begin"], "unknown action begin"),
+    ],
+)
+def test_bad_arguments_of_a_worker_are_refused(stage, arguments, message):
+    refused = stage.run("worker.sh", *arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert "line" not in refused.stderr
+
+
+def test_a_log_without_a_run_is_shown(worker):
+    remote(worker, "setup")
+    base = worker.home / "vidpretrain"
+    assert remote(worker, "logs").stdout == ""
+    (base / "log.txt").write_text("begun\n")
+    shown = remote(worker, "logs")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "[3] begun\n", "")
