@@ -169,7 +169,7 @@ kind_of_error() { # FILE
   elif grep -qiE 'no more capacity|insufficient (reserved )?capacity|RESOURCE_POOL_EXHAUSTED|stockout|not have enough resources' \
     -- "$1"; then
     echo capacity
-  elif grep -qiE 'HTTP(Error|Exception)? 5[0-9][0-9]|\b50[0234]\b.*(error|unavailable|gateway)|UNAVAILABLE|internal error|deadline exceeded|timed out|rateLimitExceeded|connection (reset|refused|closed|timed)|temporary failure|broken pipe|permission denied \(publickey' \
+  elif grep -qiE 'HTTP(Error|Exception)? 5[0-9][0-9]|\b50[0234]\b.*(error|unavailable|gateway)|UNAVAILABLE|internal error|deadline exceeded|timed out|rateLimitExceeded|connection (reset|refused|closed|timed)|temporary failure|max retries exceeded|unable to find the server|network is unreachable|broken pipe|permission denied \(publickey' \
     -- "$1"; then
     echo transient
   elif grep -qiE 'ERROR: \(gcloud.*(PERMISSION_DENIED|not have permission|UNAUTHENTICATED|active account|auth tokens)' \

@@ -17,7 +17,8 @@ Train on a Cloud TPU, whatever the number of its hosts.
   launch/tpu_vm.sh logs   NAME --zone Z                    follow the log of all hosts
   launch/tpu_vm.sh status NAME --zone Z                    its state, and that of the run
   launch/tpu_vm.sh stop   NAME --zone Z                    save and end; the TPU stays (and costs)
-  launch/tpu_vm.sh delete NAME --zone Z                    delete the TPU and its request
+  launch/tpu_vm.sh delete NAME --zone Z                    delete the TPU and its request (end
+                                                           `train` first: it asks for another)
 
   --zone Z           such as us-central2-b; --project P if it is not gcloud's default
   --type T           accelerator: v4-8, v5litepod-16, v5p-8, v6e-8, ...
@@ -239,23 +240,23 @@ phase_of() { # STATE
 
 # Sets $is to the state of the TPU and $phase to what it means.
 look() { # STATE_IN_A_DRY_RUN
-  local errors said kind field=state.state
+  local errors said kind found field=state.state
   [[ -z $now ]] || field=state
   errors=$(mktemp)
-  if is=$(describe "$field" 2>"$errors"); then
-    [[ -z $DRY_RUN ]] || is=$1
+  if found=$(describe "$field" 2>"$errors"); then
+    [[ -z $DRY_RUN ]] || found=$1
   else
-    is=UNKNOWN
+    found=UNKNOWN
   fi
   said=$(<"$errors")
   kind=$(kind_of_error "$errors")
   rm -f -- "$errors"
-  case $is:$kind in
-    UNKNOWN:missing) is=MISSING ;;
+  case $found:$kind in
+    UNKNOWN:missing) found=MISSING ;;
     UNKNOWN:denied) fail_for_permission "$said" ;;
     UNKNOWN:*) printf '%s\n' "$said" >&2 ;;
   esac
-  phase=$(phase_of "$is")
+  is=$found phase=$(phase_of "$found")
 }
 
 # Counts a failure of the run, or of a request for a TPU; fails if they are too many.
@@ -277,7 +278,7 @@ give_up_if_vain() { # once|again
 
 # Waits until the TPU is there. One that is lost ends this (once), or is replaced (again).
 obtain() { # once|again
-  local before='' unread=0 refused=0
+  local before='' unread=0 removals=0
   while :; do
     [[ $is == "$before" ]] || say "$name is $is"
     before=$is
@@ -287,21 +288,19 @@ obtain() { # once|again
       coming | going) sleep "$LAUNCH_POLL_SEC" ;;
       missing)
         [[ $1 == again ]] || fail "$EXIT_LATER" "$name was deleted; create it again"
-        refused=0
+        removals=0
         create
         ;;
       lost)
         # What an earlier call has asked for tells nothing.
         [[ -z $asked ]] || give_up_if_vain "$1"
         say "$name is $is: asking for another"
+        ((++removals <= LAUNCH_TRIES)) || fail 1 "$name cannot be deleted; see above"
         # Google may refuse while it is still at it.
-        if ! delete; then
-          ((++refused < LAUNCH_TRIES)) || fail 1 "$name cannot be deleted; see above"
-          sleep "$LAUNCH_POLL_SEC"
-        fi
+        delete || sleep "$LAUNCH_POLL_SEC"
         ;;
       stopped)
-        fail 1 "$name is $is: someone has stopped it. Start it again, or delete it:" \
+        fail 1 "$name is $is: someone has stopped it. Delete it, or start it again:" \
           "gcloud compute tpus tpu-vm start $name ${where[*]}"
         ;;
       unknown)
@@ -326,6 +325,9 @@ at_exit() {
   case $action:$phase in
     train:lost | create:lost)
       say "$name stays ($is), and counts against the quota, until: $(own delete)"
+      ;;
+    train:coming | create:coming)
+      say "$name stays ($is when last seen), and costs once it is there, until: $(own delete)"
       ;;
     train:missing | train:going | create:missing | create:going) ;;
     train:* | create:*) say "$name stays ($is when last seen), and costs, until: $(own delete)" ;;

@@ -4,6 +4,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -31,6 +32,11 @@ EXHAUSTED = (
     "Limit 10000 in region us-west4"
 )
 UNAVAILABLE = "ERROR: gcloud crashed (HttpError): HttpError 503: The service is unavailable."
+OFFLINE = (
+    "ERROR: (gcloud.compute.tpus.queued-resources.create) There was a problem refreshing your "
+    "current auth tokens: HTTPSConnectionPool(host='oauth2.googleapis.com', port=443): Max "
+    "retries exceeded with url: /token"
+)
 KEYS = "ada@10.0.0.2: Permission denied (publickey)."
 DENIED = "ERROR: (gcloud.compute.tpus) PERMISSION_DENIED: The caller does not have permission"
 NOT_FOUND = "ERROR: (gcloud.compute.tpus.queued-resources.describe) NOT_FOUND: Resource not found"
@@ -203,7 +209,7 @@ def test_failed_creations_are_told_apart(stage, said, code, calls, advice):
     assert said.split(": ")[-1][:40] in told
 
 
-@pytest.mark.parametrize("said", [CAPACITY, UNAVAILABLE])
+@pytest.mark.parametrize("said", [CAPACITY, UNAVAILABLE, OFFLINE])
 def test_what_passes_is_tried_again(stage, said):
     stage.answer(
         says(("create", counted("create", error(said), error(said), ":")), otherwise="echo READY")
@@ -402,6 +408,13 @@ def test_what_still_costs_is_named_in_the_end(stage, end, flags, deleted):
     assert ("delete" in verbs(stage)) == deleted
     assert ended.stderr.endswith("exp stays (ACTIVE when last seen), " + REMINDER) != deleted
     assert ("stays" in ended.stderr) != deleted
+
+
+def test_what_will_cost_is_named(stage):
+    described = counted("d", error(NOT_FOUND), "echo PROVISIONING", error(DENIED))
+    ended = train(stage, ("describe", described))
+    assert "exp stays (PROVISIONING when last seen), and costs once it is there" in ended.stderr
+    assert ended.stderr.endswith("until: launch/tpu_vm.sh delete exp --zone us-central2-b\n")
 
 
 def test_what_may_have_been_created_is_named(stage):
@@ -627,18 +640,16 @@ def machine_with_apt(worker, *updates):
     worker.add("mountpoint", "exit 1")
     worker.add("curl", "echo key")
     worker.add("lsb_release", "echo jammy")
-    gcsfuse = worker.bin / "gcsfuse"
     worker.add(
         "sudo",
         f"""STUB_DIR=$HOME
         echo "$*" >>"$HOME/asked"
         case $* in
           *" update") {counted("updates", *updates)} ;;
-          *" install gcsfuse") printf '#!/bin/sh\n' >{gcsfuse}; chmod +x {gcsfuse} ;;
+          *" install gcsfuse") ln -s {shutil.which("true")} {worker.bin / "gcsfuse"} ;;
           tee*) cat >/dev/null ;;
         esac""",
     )
-    worker.add("chmod", 'exec /bin/chmod "$@"')
 
 
 def test_gcsfuse_is_installed_after_waiting_for_other_updates(worker):
