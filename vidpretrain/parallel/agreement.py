@@ -79,7 +79,8 @@ def require_same(facts: Mapping[str, Any]) -> None:
                 "the processes differ, so they cannot train as one:",
                 *lines[:_MOST_LINES],
                 *more,
-                "give all the same command and code; runs of their own want --distributed=off",
+                "give all the same command, code and files; runs of their own want "
+                "--distributed=off, and no --coordinator",
             ]
         )
     )

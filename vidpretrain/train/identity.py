@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "av", "opencv-python-headless")
 _PACKAGE = Path(__file__).parents[1]
 _DIGITS = 12
@@ -47,6 +50,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         else:
             # JSON knows no tuples.
             yield prefix + key, list(value) if isinstance(value, tuple) else value
+
+
+def digest_of(tree: Any) -> str:
+    """Return a hash of all leaves of a pytree of arrays, with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree)):
+        array = np.asarray(leaf)
+        header = f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n"
+        digest.update(header.encode() + array.tobytes())
+    return digest.hexdigest()[:_DIGITS]
 
 
 def _digest(path: Path) -> str:

@@ -36,6 +36,7 @@ from vidpretrain.train.checkpoint import CheckpointStore
 from vidpretrain.train.compiled import compile_train_step, initial_state, state_shapes
 from vidpretrain.train.feed import Feed
 from vidpretrain.train.goodput import Goodput
+from vidpretrain.train.identity import digest_of, flatten
 from vidpretrain.train.interrupt import Interrupted, Interruption, Watchdog
 from vidpretrain.train.loop import Outcome, run_loop
 from vidpretrain.train.metrics import MetricsWriter, Progress
@@ -131,8 +132,12 @@ def run_stages(
     results: dict[str, Result] = {}
     for plan in plans:
         done = workdir / plan.name / RESULT
-        if done.exists():
-            results[plan.name] = Result(**json.loads(done.read_text(encoding="utf-8")))
+        # Of process 0, for another may see the file later: they must not come to differ.
+        earlier = parallel.gather_texts(done.read_text(encoding="utf-8") if done.exists() else "")[
+            0
+        ]
+        if earlier:
+            results[plan.name] = Result(**json.loads(earlier))
             _say(f"{plan.name}: finished before, top-1 {results[plan.name].top1:.2f} %")
             continue
         if interruption.requested and jax.process_count() == 1:
@@ -188,6 +193,8 @@ def _train(
         keep_every_steps=plan.keep_every_steps,
         level=config["checkpoint"]["verify"],
     )
+    manifest = data.run_manifest({"train": plan.train_source, "test": plan.test_source}, plan.views)
+    parallel.require_same(dict(flatten(manifest, f"data of {plan.name}: ")))
     state, card = _first_state(plan, key, checkpoint, folder, store)
     start = int(state.step)
     goodput.begin(plan.name, start)
@@ -216,8 +223,7 @@ def _train(
             writer = stack.enter_context(
                 MetricsWriter(folder, images_per_step=images, start_step=start)
             )
-            sources = {"train": plan.train_source, "test": plan.test_source}
-            write_json(folder / "data.json", data.run_manifest(sources, plan.views))
+            write_json(folder / "data.json", manifest)
             if steps := config["profile"]["profile_steps"]:
                 train_step = stack.enter_context(
                     profile.ProfiledStep(
@@ -252,22 +258,27 @@ def _first_state(
     plan: Plan, key: jax.Array, checkpoint: str, folder: Path, store: CheckpointStore
 ) -> tuple[TrainState, Card]:
     """Return where training starts: at the newest sound step, or with initial weights."""
-    if store.latest() is not None:
+    latest = store.latest()
+    parallel.require_same({f"newest checkpoint of {plan.name}": latest})
+    if latest is not None:
         state, card = store.restore(state_shapes(plan))
         _say(f"{plan.name}: resumed at step {card.step} of {plan.cadence.total}")
         return state, card
 
     if checkpoint:
-        variables, report = convert.initialise(
-            plan.config["model"]["name"],
-            num_classes=plan.num_classes,
-            frames=plan.frames,
-            size=plan.size_px,
-            channels=plan.channels,
-            source=checkpoint,
-            init=plan.config["init"]["method"],
-            tap=None if plan.config["init"]["tap"] < 0 else plan.config["init"]["tap"],
-            seed=plan.config["seed"],
+        init = plan.config["init"]
+        variables, report = parallel.together(
+            lambda: convert.initialise(
+                plan.config["model"]["name"],
+                num_classes=plan.num_classes,
+                frames=plan.frames,
+                size=plan.size_px,
+                channels=plan.channels,
+                source=checkpoint,
+                init=init["method"],
+                tap=None if init["tap"] < 0 else init["tap"],
+                seed=plan.config["seed"],
+            )
         )
         if parallel.is_first_process():
             folder.mkdir(parents=True, exist_ok=True)
@@ -276,6 +287,10 @@ def _first_state(
         _say(f"{plan.name}: leaves from {checkpoint}: {counts}")
     else:
         variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
+    if jax.process_count() > 1:
+        # Each has made or read its own; a folder on their own disks may hold others.
+        whence = f"weights of {plan.name} before training, from {checkpoint or 'its seed'}"
+        parallel.require_same({whence: digest_of(variables)})
     return initial_state(plan, variables), plan.card()
 
 
