@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +23,7 @@ EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 EXIT_PEER_LOST = os.EX_PROTOCOL
 """76: another process is gone; started again, the run goes on from the last checkpoint."""
+_LAST_WORDS_SEC = 2.0
 # How errors begin that JAX raises for other reasons than a peer or a device that is gone.
 _OF_THIS_PROCESS = ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED")
 
@@ -97,6 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="SEC",
         help="when a process has been silent for so long, the others end (100)",
     )
+    hosts.add_argument(
+        "--join_sec",
+        type=float,
+        metavar="SEC",
+        help="when the others have not started in so long, this one ends (300)",
+    )
     flags, rest = parser.parse_known_args(argv)
     try:
         config = recipes.load_recipe(flags.config, recipes.overrides_of(rest))
@@ -132,12 +140,15 @@ def _run(
 
     workdir = flags.workdir
     try:
-        joined = _join_others(flags)
+        with interruption.nothing_to_save():
+            joined = _join_others(flags)
         with Goodput(since=began) as goodput:
             resolved = config.to_dict()
             if joined:
                 parallel.together(lambda: None)  # Another's recipe may not have come so far.
-                parallel.require_same(identity(resolved))
+                parallel.require_same(
+                    {"--num_processes": flags.num_processes, **identity(resolved)}
+                )
             plans = parallel.together(
                 lambda: stages.plan_stages({name: resolved[name] for name in config.stages})
             )
@@ -146,11 +157,16 @@ def _run(
             if parallel.is_first_process():
                 goodput.keep_in(workdir)
             results = stages.run_stages(plans, workdir, interruption, goodput)
-            if parallel.is_first_process():
-                print(report.table(results))
-                report.draw_curves(workdir, results, workdir / "curves.png")
-                print(f"\n{goodput.table()}")
-                print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
+
+            def tell() -> None:
+                if parallel.is_first_process():
+                    print(report.table(results))
+                    report.draw_curves(workdir, results, workdir / "curves.png")
+                    print(f"\n{goodput.table()}")
+                    print(f"\nresults.json, curves.png and checkpoints are in {workdir}")
+
+            # The others stay until all is written: at its end JAX waits for none as long as that.
+            parallel.together(tell)
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -195,10 +211,9 @@ def _rehearse(config: recipes.ConfigDict, *, compile_steps: bool) -> int:
 def _join_others(flags: argparse.Namespace) -> bool:
     from vidpretrain import parallel
 
-    names = ("coordinator", "num_processes", "process_id", "distributed", "heartbeat_sec")
-    return parallel.join(
-        **{name: value for name in names if (value := getattr(flags, name)) is not None}
-    )
+    names = ("coordinator", "num_processes", "process_id", "distributed")
+    given = {name: getattr(flags, name) for name in (*names, "heartbeat_sec", "join_sec")}
+    return parallel.join(**{name: value for name, value in given.items() if value is not None})
 
 
 def _fail_together(error: recipes.ConfigError, flags: argparse.Namespace) -> int:
@@ -228,18 +243,40 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
-def _exit(code: int) -> NoReturn:
-    """End the process, at once if no reader that hangs and no process that is gone may keep it."""
-    if code in (EXIT_INTERRUPTED, EXIT_PEER_LOST):
-        if code == EXIT_INTERRUPTED:
-            from vidpretrain import parallel
+def _run_and_exit() -> NoReturn:
+    """Run the command line and end the process, so that nothing keeps it and it keeps nobody.
 
+    A reader that hangs would keep it, and at the end JAX waits for all processes: for those that
+    are gone, and for those that wait for this one, which has failed alone.
+    """
+    try:
+        code = main()
+    except Exception:
+        if not _is_joined():
+            raise
+        traceback.print_exc()
+        code = EXIT_FAILED
+    if code in (EXIT_INTERRUPTED, EXIT_PEER_LOST) or (code == EXIT_FAILED and _is_joined()):
+        from vidpretrain import parallel
+
+        if code == EXIT_INTERRUPTED:
             parallel.leave()
+        elif code == EXIT_FAILED and parallel.is_first_process():
+            # It keeps the processes together: those that fail with it shall say so, too.
+            time.sleep(_LAST_WORDS_SEC)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
+def _is_joined() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    from vidpretrain import parallel
+
+    return parallel.is_joined()
+
+
 if __name__ == "__main__":
-    _exit(main())
+    _run_and_exit()

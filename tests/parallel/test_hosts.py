@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """How processes join, agree, and lose each other; signals are in tests/test_signals.py."""
 
+import math
 import signal
+import socket
 import time
 
 import jax
 import pytest
 
-from tests import runs, windows
+from tests import faults, runs, windows
 from tests.runs import MICRO
 from vidpretrain import main as entry
 from vidpretrain import parallel
@@ -26,7 +28,11 @@ SLURM = runs.slurm_environments(2)[0]
         ({"coordinator": "localhost", "num_processes": 2, "process_id": 0}, "HOST:PORT"),
         ({"coordinator": "localhost:1", "num_processes": 2, "process_id": 2}, "process_id=2 of"),
         ({"coordinator": "localhost:1", "num_processes": 0, "process_id": 0}, "num_processes=0"),
+        ({"coordinator": ":1", "num_processes": 1, "process_id": 0}, "HOST:PORT"),
+        ({"coordinator": "h:65536", "num_processes": 1, "process_id": 0}, "HOST:PORT"),
         ({"heartbeat_sec": 0.0}, "heartbeat_sec=0.0"),
+        ({"heartbeat_sec": math.nan}, "heartbeat_sec=nan"),
+        ({"join_sec": math.inf}, "join_sec=inf; it must be positive, and at most"),
         ({"distributed": "atuo"}, "did you mean 'auto'"),
         (
             {"coordinator": "h:1", "num_processes": 1, "process_id": 0, "distributed": "off"},
@@ -80,6 +86,7 @@ def initialized(monkeypatch):
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append((a, k)))
     monkeypatch.setattr(hosts, "_free_port", lambda: 1234)
+    monkeypatch.setattr(hosts, "_await_coordinator", lambda *_: None)
     return calls
 
 
@@ -168,13 +175,14 @@ def ends(running):
     return [process.returncode for process in running], said
 
 
-def start_both(folders, overrides=((), ()), recipes=(MICRO, MICRO)):
+def start_both(folders, overrides=((), ()), recipes=(MICRO, MICRO), **environment):
     """Start two processes of one run with a command line each."""
     address = f"localhost:{runs.free_port()}"
     running = []
     for i in range(2):
         joining = ["--coordinator", address, "--num_processes", 2, "--process_id", i]
-        running += runs.start(folders[i], *joining, *overrides[i], recipe=recipes[i])
+        arguments = [*joining, *overrides[i]]
+        running += runs.start(folders[i], *arguments, recipe=recipes[i], **environment)
     return running
 
 
@@ -204,6 +212,81 @@ def test_a_working_folder_that_is_not_shared_is_refused(tmp_path):
 
 
 HEARTBEAT_SEC = 5
+
+
+def start_with_faults(workdir, environment, *kinds):
+    recipes = [f"{faults.__file__}:fault={kind}" for kind in kinds]
+    options = [["--heartbeat_sec", str(HEARTBEAT_SEC)]] * 2
+    return start_both([workdir] * 2, options, recipes, **environment)
+
+
+def test_processes_with_different_weights_end_with_what_differs(tmp_path, environment):
+    codes, said = ends(start_with_faults(tmp_path, environment, "", "weights"))
+    assert codes == [entry.EXIT_BAD_INPUT] * 2, said
+    assert all("weights of scratch before training, from its seed" in text for text in said)
+
+
+def test_a_process_that_fails_alone_says_so_and_keeps_nobody(tmp_path, environment):
+    running = start_with_faults(tmp_path, environment, "", "reader")
+    said = running[1].communicate(timeout=300)[1]
+    failed = time.monotonic()
+    assert running[1].returncode == entry.EXIT_FAILED, said
+    assert "a mistake of this process alone" in said
+    said = running[0].communicate(timeout=300)[1]
+    assert time.monotonic() - failed < HEARTBEAT_SEC + 5
+    assert running[0].returncode in (entry.EXIT_PEER_LOST, -signal.SIGABRT), said
+
+
+@pytest.mark.long
+def test_a_report_may_take_longer_than_a_heartbeat(tmp_path, environment):
+    assert faults.SLOW_SEC > HEARTBEAT_SEC
+    codes, said = ends(start_with_faults(tmp_path, environment, "report", ""))
+    assert codes == [0, 0], said
+    assert (tmp_path / "curves.png").exists()
+
+
+def start_one(workdir, address, process_id, *flags):
+    joining = ["--coordinator", address, "--num_processes", 2, "--process_id", process_id]
+    return runs.start(workdir, *joining, *flags)[0]
+
+
+@pytest.mark.parametrize(
+    ("process_id", "message"),
+    [
+        (0, "all 2 processes did not join in 3 s"),
+        (1, "process 0 could not be reached at localhost"),
+    ],
+)
+def test_one_that_waits_in_vain_says_for_whom(tmp_path, process_id, message):
+    address = f"localhost:{runs.free_port()}"
+    alone = start_one(tmp_path / "run", address, process_id, "--join_sec", "3")
+    said = alone.communicate(timeout=60)[1]
+    assert alone.returncode == entry.EXIT_FAILED, said
+    assert message in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_process_0_is_refused(tmp_path):
+    with socket.create_server(("", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        second = start_one(tmp_path / "run", address, 0)
+        said = second.communicate(timeout=60)[1]
+    assert second.returncode == entry.EXIT_FAILED, said
+    assert "another process was started as process_id=0" in said
+
+
+@pytest.mark.parametrize("process_id", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_a_signal_ends_what_waits_for_the_others(tmp_path, process_id):
+    alone = start_one(tmp_path / "run", f"localhost:{runs.free_port()}", process_id)
+    for line in alone.stderr:
+        if "waiting for" in line:
+            break
+    alone.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    said = alone.communicate(timeout=60)[1]
+    assert alone.returncode == entry.EXIT_INTERRUPTED, said
+    assert time.monotonic() - sent < 5
+    assert "ending; nothing was begun" in said
 
 
 @pytest.fixture(scope="module")

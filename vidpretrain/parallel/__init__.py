@@ -12,10 +12,12 @@ from vidpretrain.parallel.agreement import (
 from vidpretrain.parallel.hosts import (
     AUTO,
     HEARTBEAT_SEC,
+    JOIN_SEC,
     MODES,
     JoinError,
     find_launcher,
     is_first_process,
+    is_joined,
     join,
     leave,
 )
@@ -33,6 +35,7 @@ from vidpretrain.parallel.mesh import (
 __all__ = [
     "AUTO",
     "HEARTBEAT_SEC",
+    "JOIN_SEC",
     "MODES",
     "DisagreementError",
     "JoinError",
@@ -43,6 +46,7 @@ __all__ = [
     "gather",
     "gather_texts",
     "is_first_process",
+    "is_joined",
     "join",
     "leave",
     "make_mesh",

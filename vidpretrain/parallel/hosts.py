@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
-from collections.abc import Mapping
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
 
 import jax
 
@@ -15,12 +19,18 @@ from vidpretrain.suggest import closest
 
 HEARTBEAT_SEC = 100.0
 """How long a silent process is waited for."""
+JOIN_SEC = 300.0
+"""How long a process that has not started yet is waited for."""
+_MOST_SEC = 86_400.0
+_QUIET_SEC = 10.0  # of waiting, before it is said for whom
+_TRY_SEC, _POLL_SEC = 1.0, 0.2
+_EXIT_ALONE = 1
 
 AUTO, ON, OFF = MODES = ("auto", "on", "off")
 
-_CLOUD_TPU = "Cloud TPU"
-# What tells that a launcher started this process as one of several. JAX's own detection looks at
-# the same, in this order. The last is set by importing JAX where libtpu finds chips.
+_KUBERNETES, _CLOUD_TPU = "Kubernetes", "Cloud TPU"
+# What tells that a launcher started this process as one of several; JAX's own detection looks at
+# the same. The last is set by importing JAX where libtpu finds chips.
 _LAUNCHERS = {
     "Open MPI": ("OMPI_MCA_orte_hnp_uri",),
     "Slurm": (
@@ -30,7 +40,7 @@ _LAUNCHERS = {
         "SLURM_PROCID",
         "SLURM_LOCALID",
     ),
-    "Kubernetes": ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"),
+    _KUBERNETES: ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"),
     _CLOUD_TPU: ("TPU_ML_PLATFORM",),
 }
 _NUM_TASKS = {"Open MPI": "OMPI_COMM_WORLD_SIZE", "Slurm": "SLURM_STEP_NUM_TASKS"}
@@ -47,6 +57,7 @@ def join(
     process_id: int | None = None,
     distributed: str = AUTO,
     heartbeat_sec: float = HEARTBEAT_SEC,
+    join_sec: float = JOIN_SEC,
 ) -> bool:
     """Join the other processes of a run; call it before any other use of JAX.
 
@@ -58,6 +69,7 @@ def join(
         distributed: "auto" joins where a launcher's environment is found, and trains alone where
             none is; "on" must find one; "off" asks no environment.
         heartbeat_sec: when one process has been silent for so long, the others end.
+        join_sec: when the others have not come in so long, this one ends.
 
     Returns:
         Whether there is something to join; a launcher may have started one process only.
@@ -65,13 +77,17 @@ def join(
     Raises:
         JoinError: some of the three are given and others are not, one is out of range, or the
             environment does not tell.
-        ConnectionError: the others cannot be reached.
+        ConnectionError: process 0 cannot be reached, or its port is taken.
 
     Note:
+        JAX cannot be called back from waiting for the others, and aborts when it has waited too
+        long. So a thread says for whom this process waits, and ends it in time, with 1.
+
         JAX's own preemption service is left off: it would take SIGTERM away from
         `train.interrupt`, which asks at every step.
     """
-    _check(coordinator, num_processes, process_id, distributed, heartbeat_sec)
+    _check(coordinator, num_processes, process_id, distributed)
+    _check_seconds(heartbeat_sec=heartbeat_sec, join_sec=join_sec)
     launcher = find_launcher(os.environ)
     if coordinator is None:
         if distributed == OFF or (distributed == AUTO and launcher is None):
@@ -79,14 +95,20 @@ def join(
         if launcher in _NUM_TASKS and _num_tasks(launcher, os.environ) == 1:
             # JAX's port derives from the job, which may have several runs of one process.
             coordinator, num_processes, process_id = f"localhost:{_free_port()}", 1, 0
+    if coordinator is not None and process_id == 0:
+        _see_that_port_is_free(coordinator)
+    elif coordinator is not None:
+        _await_coordinator(coordinator, join_sec)
     try:
-        _initialize(coordinator, num_processes, process_id, math.ceil(heartbeat_sec))
+        with _waiting_for_others(num_processes, join_sec):
+            _initialize(coordinator, num_processes, process_id, heartbeat_sec, join_sec)
     except ValueError as error:
         if distributed == AUTO and launcher == _CLOUD_TPU:
             return False  # Chips without metadata of a slice, as in a notebook's machine.
+        hint = 'pip install "jax[k8s]", or ' if launcher == _KUBERNETES else ""
         raise JoinError(
-            f"the environment does not tell which process this is ({error}); give --coordinator, "
-            "--num_processes and --process_id, or --distributed=off to train alone"
+            f"the environment does not tell which process this is ({error}); {hint}give "
+            "--coordinator, --num_processes and --process_id, or --distributed=off to train alone"
         ) from error
     except RuntimeError as error:
         raise ConnectionError(
@@ -111,9 +133,14 @@ def find_launcher(environment: Mapping[str, str]) -> str | None:
     return None
 
 
+def is_joined() -> bool:
+    """Say whether this process has joined others."""
+    return bool(jax.distributed.is_initialized())
+
+
 def leave() -> None:
     """Wait until the others have come to their end, too; nothing if there are none."""
-    if jax.distributed.is_initialized():
+    if is_joined():
         jax.distributed.shutdown()
 
 
@@ -127,7 +154,6 @@ def _check(
     num_processes: int | None,
     process_id: int | None,
     distributed: str,
-    heartbeat_sec: float,
 ) -> None:
     if distributed not in MODES:
         raise JoinError(f"--distributed={distributed}; {closest(distributed, MODES)}")
@@ -139,20 +165,99 @@ def _check(
         )
     if coordinator is not None and distributed == OFF:
         raise JoinError(f"--distributed=off, but --coordinator={coordinator}; give one of the two")
-    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
-        raise JoinError(f"coordinator={coordinator!r} must be HOST:PORT, such as 10.0.0.2:1234")
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+            raise JoinError(f"coordinator={coordinator!r} must be HOST:PORT, such as 10.0.0.2:1234")
     if num_processes is not None and process_id not in range(num_processes):
         raise JoinError(
             f"process_id={process_id} of num_processes={num_processes}; it must be from 0 to "
             "one less than their number"
         )
-    if heartbeat_sec <= 0:
-        raise JoinError(f"heartbeat_sec={heartbeat_sec}; it must be positive")
+
+
+def _check_seconds(**fields: float) -> None:
+    for field, value in fields.items():
+        if not 0 < value <= _MOST_SEC:
+            raise JoinError(f"{field}={value}; it must be positive, and at most {_MOST_SEC:g}")
+
+
+def _see_that_port_is_free(coordinator: str) -> None:
+    """Raise if something listens where process 0 is to; JAX's own server would share the port."""
+    port = int(coordinator.rpartition(":")[2])
+    with socket.socket() as probe:
+        # What a run that has just ended leaves behind is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+            probe.listen()
+        except OSError as error:
+            raise ConnectionError(
+                f"process 0 cannot listen at port {port} of {coordinator}: {error.strerror}; "
+                "another run has it, or another process was started as process_id=0"
+            ) from error
+
+
+def _await_coordinator(coordinator: str, join_sec: float) -> None:
+    """Wait until something listens at process 0's address."""
+    host, _, port = coordinator.rpartition(":")
+    start, told = time.monotonic(), False
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=_TRY_SEC):
+                return
+        except OSError as error:
+            problem = error
+        waited = time.monotonic() - start
+        if waited > join_sec:
+            raise ConnectionError(
+                f"process 0 could not be reached at {coordinator} in {join_sec:g} s: {problem}; "
+                "see that it was started, that --coordinator is its address for all, and that no "
+                "firewall is between them (--join_sec waits longer)"
+            ) from problem
+        if waited > _QUIET_SEC and not told:
+            _say(f"waiting for process 0 at {coordinator} ({problem}), {join_sec:g} s at most")
+            told = True
+        time.sleep(_POLL_SEC)
+
+
+@contextlib.contextmanager
+def _waiting_for_others(num_processes: int | None, join_sec: float) -> Iterator[None]:
+    """Say, while this process waits in JAX, for whom; end it when it has waited too long."""
+    whom = "the other processes" if num_processes is None else f"all {num_processes} processes"
+    joined = threading.Event()
+
+    def watch() -> None:
+        if joined.wait(min(_QUIET_SEC, join_sec)):
+            return
+        _say(f"waiting for {whom} to join, {join_sec:g} s at most")
+        if joined.wait(max(0.0, join_sec - _QUIET_SEC)):
+            return
+        _say(
+            f"error: {whom} did not join in {join_sec:g} s; see that each was started, with a "
+            "--process_id of its own (--join_sec waits longer)"
+        )
+        os._exit(_EXIT_ALONE)
+
+    threading.Thread(target=watch, name="joining", daemon=True).start()
+    try:
+        yield
+    finally:
+        joined.set()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _initialize(
-    coordinator: str | None, num_processes: int | None, process_id: int | None, patience_sec: int
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    heartbeat_sec: float,
+    join_sec: float,
 ) -> None:
+    patience_sec = math.ceil(heartbeat_sec)
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         coordinator,
@@ -160,6 +265,8 @@ def _initialize(
         process_id,
         # Asked anyway, a launcher would take all GPUs but one from a process that flags place.
         cluster_detection_method=None if coordinator is None else "deactivate",
+        # Later than our own end of waiting, which says more.
+        initialization_timeout=math.ceil(join_sec) + 60,
         heartbeat_timeout_seconds=patience_sec,
         # Who fails does not wait longer for the others at its end.
         shutdown_timeout_seconds=patience_sec,

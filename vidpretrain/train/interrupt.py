@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 EXIT_INTERRUPTED = os.EX_TEMPFAIL
@@ -41,6 +42,19 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
+        self._nothing_to_save = False
+
+    @contextlib.contextmanager
+    def nothing_to_save(self) -> Iterator[None]:
+        """Have the first signal end the process at once, for there is nothing that it could save.
+
+        For what may wait long, and hears of no signal: other processes that have not started.
+        """
+        self._nothing_to_save = True
+        try:
+            yield
+        finally:
+            self._nothing_to_save = False
 
     def __enter__(self) -> Interruption:
         self._stack = contextlib.ExitStack()
@@ -82,6 +96,9 @@ class Interruption:
             if announced:
                 os.write(2, f"\n{name} again: ending at once\n".encode())
                 os._exit(128 + number)
+            if self._nothing_to_save:
+                os.write(2, f"\n{name}: ending; nothing was begun\n".encode())
+                os._exit(EXIT_INTERRUPTED)
             self.requested = announced = True
             os.write(2, f"\n{name}: saving, then ending; once more to end at once\n".encode())
 
