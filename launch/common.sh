@@ -196,8 +196,8 @@ patiently() {
   errors=$(mktemp)
   for ((tries = 1; ; tries++)); do
     code=0
-    "$@" 2>"$errors" || code=$?
-    cat -- "$errors" >&2
+    # What it says is seen at once, as it may ask something.
+    { "$@" 2>&1 >&4 4>&- | tee -- "$errors" >&2 4>&-; } 4>&1 || code=$?
     error_kind=$(kind_of_error "$errors")
     error_line=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
     if ((code == 0 || tries >= LAUNCH_TRIES)) || [[ ! $error_kind =~ ^(capacity|transient)$ ]]; then

@@ -136,11 +136,29 @@ create() {
   run mkdir -p "$copy/code"
   pack_code "$copy/code.tar.gz" || exit 1
   run tar -xzf "$copy/code.tar.gz" -C "$copy/code"
+  # It writes errors to stdout, too; `patiently` looks at stderr.
+  xpk() { command xpk "$@" >&2; }
   patiently xpk workload create "--workload=$name" "${where[@]}" "--tpu-type=$type" \
     "--num-slices=$slices" "--priority=$priority" "--max-restarts=$restarts" \
     --termination-grace-period-seconds=300 "--base-docker-image=$image" \
     "--script-dir=$copy/code" "--command=$(quote exec bash launch/gke_job.sh "$@")" ||
-    fail_to_create
+    fail_as_xpk $?
+}
+
+# Ends after a failed creation; xpk has said what it is.
+fail_as_xpk() { # CODE
+  case $error_kind in
+    quota)
+      fail "$EXIT_NO_QUOTA" "the quota does not allow this, see above. Ask for more at" \
+        "https://console.cloud.google.com/iam-admin/quotas (service: Compute Engine API), or take" \
+        "a smaller --type, fewer --slices, or another cluster."
+      ;;
+    capacity)
+      fail "$EXIT_LATER" "no capacity after $LAUNCH_TRIES tries, see above. Take another cluster," \
+        "or come back later."
+      ;;
+    *) fail "$1" "xpk ended with code $1, see above" ;;
+  esac
 }
 
 case $action in

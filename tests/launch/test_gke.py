@@ -115,11 +115,42 @@ def test_a_missing_tool_is_named(stage, tool, action):
     assert f"{tool} is not installed" in missing.stderr
 
 
-def test_quota_is_told_from_other_failures(stage):
-    stage.answer("echo \"ERROR: Quota 'TPUS' exceeded. Limit: 0.0 globally.\" >&2; exit 1")
-    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 73
-    stage.answer("echo '[XPK] Unable to find cluster' >&2; exit 1")
-    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 1
+QUOTA = "ERROR: Quota 'TPUS' exceeded. Limit: 0.0 globally."
+UNAVAILABLE = "Unable to connect to the server: net/http: TLS handshake timed out"
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize(
+    ("said", "code", "calls", "advice"),
+    [
+        (QUOTA, 73, 1, "service: Compute Engine API"),
+        ("GCE_STOCKOUT", 75, 5, "another cluster, or come back later"),
+        ("[XPK] Unable to find cluster", 5, 1, "xpk ended with code 5"),
+        (UNAVAILABLE, 5, 5, "xpk ended with code 5"),
+    ],
+)
+def test_failures_of_xpk_are_told_apart_on_either_stream(stage, stream, said, code, calls, advice):
+    stage.answer(f"echo {shlex.quote(said)} >&{stream}; exit 5")
+    failed = stage.run("gke.sh", *CREATE, *RUN)
+    assert failed.returncode == code
+    assert len(stage.calls()) == calls
+    assert said in failed.stderr
+    assert advice in failed.stderr
+
+
+def test_what_xpk_asks_is_seen_and_can_be_answered(stage):
+    # Without waiting for its end; a prompt has no line break.
+    stage.answer("printf 'overwrite it? '; read -r answer; echo \"answered $answer\"")
+    running = subprocess.Popen(
+        [LAUNCH / "gke.sh", *CREATE, *RUN],
+        env=stage.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    asked = running.stderr.read(len("overwrite it? "))
+    assert asked == b"overwrite it? "
+    assert b"answered no" in running.communicate(b"no\n", timeout=60)[1]
 
 
 def pod(stage, command, code=0):
