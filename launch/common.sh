@@ -235,7 +235,7 @@ fail_for_permission() { # REASON
   fail 1 "Google refuses it: $1"$'\n' \
     "Log in (gcloud auth login); see that --zone and --project (else: gcloud config get project) are" \
     "right, and that your account has a role there that allows it, such as TPU Admin" \
-    "(roles/tpu.admin)."
+    "(roles/tpu.admin) or, on GKE, Kubernetes Engine Developer (roles/container.developer)."
 }
 
 # Packs the working tree: all files that git does not ignore, as they are now.

@@ -26,6 +26,7 @@ END
 BASE=${ROOT%/*}
 NAME=$(hostname)
 STOP_SEC=${STOP_SEC:-300}
+check_number STOP_SEC "$STOP_SEC" 0
 
 setup() {
   local uv=$HOME/.local/bin/uv

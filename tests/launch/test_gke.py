@@ -116,6 +116,7 @@ def test_a_missing_tool_is_named(stage, tool, action):
 
 
 QUOTA = "ERROR: Quota 'TPUS' exceeded. Limit: 0.0 globally."
+DENIED = "ERROR: (gcloud.container.clusters.list) ResponseError: code=403, PERMISSION_DENIED"
 UNAVAILABLE = "Unable to connect to the server: net/http: TLS handshake timed out"
 
 
@@ -125,6 +126,7 @@ UNAVAILABLE = "Unable to connect to the server: net/http: TLS handshake timed ou
     [
         (QUOTA, 73, 1, "service: Compute Engine API"),
         ("GCE_STOCKOUT", 75, 5, "another cluster, or come back later"),
+        (DENIED, 1, 1, "roles/container.developer"),
         ("[XPK] Unable to find cluster", 5, 1, "xpk ended with code 5"),
         (UNAVAILABLE, 5, 5, "xpk ended with code 5"),
     ],

@@ -60,6 +60,13 @@ def test_numbers_from_the_environment_are_checked(stage, variable, value):
     stage.assert_nothing_ran()
 
 
+def test_how_long_a_worker_stops_is_checked(stage):
+    refused = stage.run("worker.sh", "stop", STOP_SEC="a[$(touch pwned)]")
+    assert refused.returncode == 2
+    assert "STOP_SEC is " in refused.stderr
+    stage.assert_nothing_ran()
+
+
 def test_the_environment_makes_no_dry_run(stage):
     assert stage.run("tpu_vm.sh", "delete", "exp", "--zone", "z", DRY_RUN=1).returncode == 0
     assert len(stage.calls()) == 1
