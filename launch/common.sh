@@ -212,25 +212,6 @@ patiently() {
   return "$code"
 }
 
-# Ends after a failed creation, with what to do about it.
-fail_to_create() { # CODE
-  case $error_kind in
-    quota) fail_for_quota "$error_line" ;;
-    capacity)
-      fail "$EXIT_LATER" "no capacity after $LAUNCH_TRIES tries: $error_line"$'\n' \
-        "Wait in the queue (without --now), choose another --zone or --type, or come back later."
-      ;;
-    *) fail 1 "it could not be created: ${error_line:-see above}" ;;
-  esac
-}
-
-fail_for_quota() { # REASON
-  fail "$EXIT_NO_QUOTA" "the project's quota does not allow this: $1"$'\n' \
-    "Ask for more at https://console.cloud.google.com/iam-admin/quotas (service: Cloud TPU API)," \
-    "choose another --zone or --type, add or drop --spot (its quota is separate), or delete what" \
-    "is left over: suspended and failed requests count, too."
-}
-
 fail_for_permission() { # REASON
   fail 1 "Google refuses it: $1"$'\n' \
     "Log in (gcloud auth login); see that --zone and --project (else: gcloud config get project) are" \
