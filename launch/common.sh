@@ -198,6 +198,8 @@ patiently() {
     code=0
     # What it says is seen at once, as it may ask something.
     { "$@" 2>&1 >&4 4>&- | tee -- "$errors" >&2 4>&-; } 4>&1 || code=$?
+    # Its end says why it failed; a long log, as of an image that is built, may say anything.
+    tail -n 20 -- "$errors" >"$errors.end" && mv -- "$errors.end" "$errors"
     error_kind=$(kind_of_error "$errors")
     error_line=$(grep -im1 -E 'quota|capacity|error' -- "$errors" || true)
     if ((code == 0 || tries >= LAUNCH_TRIES)) || [[ ! $error_kind =~ ^(capacity|transient)$ ]]; then

@@ -147,6 +147,8 @@ create() {
 
 # Ends after a failed creation; xpk has said what it is.
 fail_as_xpk() { # CODE
+  # A try whose answer was lost has made it.
+  if [[ $error_kind == exists ]] && ((tries > 1)); then return; fi
   case $error_kind in
     quota)
       fail "$EXIT_NO_QUOTA" "the quota does not allow this, see above. Ask for more at" \

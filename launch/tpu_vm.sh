@@ -28,8 +28,8 @@ Train on a Cloud TPU, whatever the number of its hosts.
                      (`delete` and `status` find it without this, too)
   --autocheckpoint   SIGTERM before maintenance, so that the run saves (gcloud alpha)
   --bucket B         mount gs://B at /mnt/B on every host, with Cloud Storage FUSE
-  --restarts N       failures of the run after which `train` gives up (3); preemptions and
-                     maintenance are not counted
+  --restarts N       failures, of the run or of a request, after which `train` gives up (3);
+                     preemptions and maintenance are not counted
   --delete           `train` deletes the TPU when the run is done, or its input was bad
   --dry-run          print the commands, one a line, and run nothing
   --help             this
@@ -340,6 +340,8 @@ own() { # ACTION
 
 # Whatever ends `create` and `train`, what stays and costs is named.
 at_exit() {
+  # Whom Google refuses at once, it has given nothing.
+  if [[ $is == 'asked for' && ${error_kind:-} == denied ]] && ((tries == 1)); then phase=missing; fi
   [[ -z $packed ]] || rm -rf -- "$packed"
   case $action:$phase in
     train:lost | create:lost)
@@ -424,7 +426,11 @@ train() {
     say "the run: $at"
     case $at in
       'exit 0' | 'exit 2')
-        [[ -z $delete ]] || delete || fail 1 "$name cannot be deleted; see above"
+        if [[ $delete ]] && ! delete; then
+          # It may have gone by itself.
+          [[ $error_kind == missing ]] || fail 1 "$name cannot be deleted; see above"
+          phase=missing
+        fi
         finish "$at"
         ;;
       stopped) finish "$at" ;;

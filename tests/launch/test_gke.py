@@ -140,6 +140,23 @@ def test_failures_of_xpk_are_told_apart_on_either_stream(stage, stream, said, co
     assert advice in failed.stderr
 
 
+def test_a_workload_that_exists_at_a_second_try_was_created_by_the_first(stage):
+    stage.answer(
+        'if [ -e "$STUB_DIR/tried" ]; then echo "workload exp already exists"; exit 5; fi\n'
+        f'touch "$STUB_DIR/tried"; echo {shlex.quote(UNAVAILABLE)}; exit 5'
+    )
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 0
+    assert len(stage.calls()) == 2
+    # One that was there before is another's.
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 5
+
+
+def test_what_a_long_log_says_on_the_way_is_no_failure(stage):
+    stage.answer(f"echo {shlex.quote(UNAVAILABLE)}; seq 100; exit 5")
+    assert stage.run("gke.sh", *CREATE, *RUN).returncode == 5
+    assert len(stage.calls()) == 1
+
+
 def test_what_xpk_asks_is_seen_and_can_be_answered(stage):
     # Without waiting for its end; a prompt has no line break.
     stage.answer("printf 'overwrite it? '; read -r answer; echo \"answered $answer\"")

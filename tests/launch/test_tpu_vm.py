@@ -423,7 +423,7 @@ def test_what_may_have_been_created_is_named(stage):
     assert ended.stderr.endswith("exp stays (asked for when last seen), " + REMINDER)
 
 
-@pytest.mark.parametrize("said", [QUOTA, CAPACITY])
+@pytest.mark.parametrize("said", [QUOTA, CAPACITY, DENIED])
 def test_what_was_not_created_does_not_cost(stage, said):
     stage.answer(says(("create", error(said)), otherwise=error(NOT_FOUND)))
     assert "stays" not in stage.run("tpu_vm.sh", "train", "exp", *TPU, *RUN).stderr
@@ -444,6 +444,8 @@ def test_interrupted_it_says_what_goes_on(stage):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A test run in the background ignores it, and a shell cannot undo that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert training.stdout.readline() == "following\n"
     os.killpg(training.pid, signal.SIGINT)
