@@ -10,6 +10,7 @@ from tests import micro
 from vidpretrain.analyze import report
 from vidpretrain.config import recipe_args
 from vidpretrain.data import pipeline
+from vidpretrain.train import stages
 from vidpretrain.train.plan import Plan
 
 STEPS = 6
@@ -51,4 +52,28 @@ def _slow_report():
     report.draw_curves = draw_slowly
 
 
-_FAULTS = {"weights": _other_weights, "reader": _broken_reader, "report": _slow_report}
+def _full_disk_at_start():
+    """Within what all do together, before any training."""
+
+    def fail(*_, **__):
+        raise OSError("no space left on the device")
+
+    stages.plan_stages = fail
+
+
+def _full_disk_at_end():
+    """The same after all training, on the process that writes the report."""
+
+    def fail(*_):
+        raise OSError("no space left on the device")
+
+    report.draw_curves = fail
+
+
+_FAULTS = {
+    "weights": _other_weights,
+    "reader": _broken_reader,
+    "report": _slow_report,
+    "start": _full_disk_at_start,
+    "end": _full_disk_at_end,
+}

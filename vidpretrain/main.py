@@ -124,10 +124,11 @@ def _run(
     interruption: Interruption,
     began: float,
 ) -> int:
-    # Imported here: --help and a mistyped flag must not wait for JAX.
-    import jax
+    with interruption.nothing_to_save():
+        # Imported here: --help and a mistyped flag must not wait for JAX.
+        import jax
 
-    from vidpretrain import parallel
+        from vidpretrain import parallel
     from vidpretrain.analyze import report
     from vidpretrain.convert.folder import CheckpointError
     from vidpretrain.convert.tree import MismatchError
@@ -170,10 +171,11 @@ def _run(
     except Interrupted as stopped:
         print(f"interrupted: {stopped}; the same command goes on from there", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except parallel.PeerError as error:
+        return _fail(error, EXIT_BAD_INPUT if error.bad_input else EXIT_FAILED)
     except (
         parallel.JoinError,
         parallel.DisagreementError,
-        parallel.PeerError,
         PlanError,
         MismatchError,
         workdirs.WorkdirError,
@@ -208,27 +210,30 @@ def _rehearse(config: recipes.ConfigDict, *, compile_steps: bool) -> int:
     return os.EX_OK
 
 
-def _join_others(flags: argparse.Namespace) -> bool:
+def _join_others(flags: argparse.Namespace, *, exit_alone: int = EXIT_FAILED) -> bool:
     from vidpretrain import parallel
 
     names = ("coordinator", "num_processes", "process_id", "distributed")
     given = {name: getattr(flags, name) for name in (*names, "heartbeat_sec", "join_sec")}
-    return parallel.join(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return parallel.join(**given, exit_alone=exit_alone)
 
 
 def _fail_together(error: recipes.ConfigError, flags: argparse.Namespace) -> int:
     """Say what is wrong with the recipe, here and to processes that wait for this one."""
-    from vidpretrain import parallel
+    code = _fail(error, EXIT_BAD_INPUT)
+    with Interruption() as interruption, interruption.nothing_to_save():
+        from vidpretrain import parallel
 
-    def fail() -> None:
-        raise error
+        def fail() -> None:
+            raise error
 
-    try:
-        if _join_others(flags):
-            parallel.together(fail)
-    except (parallel.JoinError, recipes.ConfigError, OSError):
-        pass  # The recipe's error is what to mend first.
-    return _fail(error, EXIT_BAD_INPUT)
+        try:
+            if _join_others(flags, exit_alone=code):
+                parallel.together(fail)
+        except (parallel.JoinError, recipes.ConfigError, OSError):
+            pass  # The recipe's error is what to mend first.
+    return code
 
 
 def _first_and_last(text: str) -> tuple[int, int]:
@@ -256,12 +261,12 @@ def _run_and_exit() -> NoReturn:
             raise
         traceback.print_exc()
         code = EXIT_FAILED
-    if code in (EXIT_INTERRUPTED, EXIT_PEER_LOST) or (code == EXIT_FAILED and _is_joined()):
+    if code in (EXIT_INTERRUPTED, EXIT_PEER_LOST) or (code != os.EX_OK and _is_joined()):
         from vidpretrain import parallel
 
         if code == EXIT_INTERRUPTED:
             parallel.leave()
-        elif code == EXIT_FAILED and parallel.is_first_process():
+        elif code != EXIT_PEER_LOST and parallel.is_first_process():
             # It keeps the processes together: those that fail with it shall say so, too.
             time.sleep(_LAST_WORDS_SEC)
         sys.stdout.flush()

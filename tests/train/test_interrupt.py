@@ -1,6 +1,6 @@
 # Copyright 2026 The vidpretrain Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Signals, the watchdog, and the feed that waits for data."""
+"""Signals and the watchdog."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vidpretrain.train.interrupt import EXIT_STALLED, Interruption, Watchdog
+from vidpretrain.train.interrupt import EXIT_INTERRUPTED, EXIT_STALLED, Interruption, Watchdog
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,21 @@ def test_a_second_signal_ends_at_once(work):
     assert done.returncode == 128 + signal.SIGTERM
     assert "SIGTERM: saving, then ending; once more to end at once" in done.stderr
     assert "SIGTERM again: ending at once" in done.stderr
+
+
+@pytest.mark.parametrize("when", ["before", "within"])
+def test_with_nothing_to_save_the_first_signal_ends_at_once(when):
+    kill, wait = "    os.kill(os.getpid(), signal.SIGTERM)\n", "    time.sleep(60)\n"
+    done = run_python(
+        "import os, signal, time\n"
+        "from vidpretrain.train.interrupt import Interruption\n"
+        "with Interruption() as interruption:\n"
+        f"{kill if when == 'before' else ''}"
+        "    with interruption.nothing_to_save():\n"
+        f"    {kill if when == 'within' else wait}"
+        f"    {wait}"
+    )
+    assert done.returncode == EXIT_INTERRUPTED, done.stderr
 
 
 def test_signals_of_others_count_for_nothing():

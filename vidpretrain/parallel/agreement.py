@@ -19,12 +19,22 @@ from jax.experimental import multihost_utils
 
 _MOST_LINES = 20
 _ABSENT = "absent"
+# How what a process tells of its failure begins.
+_BAD_INPUT, _FAILED = "?", "!"
 
 T = TypeVar("T")
 
 
 class PeerError(RuntimeError):
-    """Another process has failed; the message says which, and why."""
+    """Another process has failed; the message says which, and why.
+
+    Attributes:
+        bad_input: whether what it was given is at fault, so that trying again is in vain.
+    """
+
+    def __init__(self, message: str, *, bad_input: bool = False) -> None:
+        super().__init__(message)
+        self.bad_input = bad_input
 
 
 class DisagreementError(ValueError):
@@ -38,17 +48,21 @@ def together(act: Callable[[], T]) -> T:
         act: what to do; communicates with no other process.
 
     Raises:
-        PeerError: it has failed on another process.
+        PeerError: it has failed on another process; a `ValueError` there means bad input.
         Exception: what `act` has raised here.
     """
     try:
         value = act()
     except Exception as error:
-        gather_texts(str(error) or type(error).__name__)
+        kind = _BAD_INPUT if isinstance(error, ValueError) else _FAILED
+        gather_texts(kind + (str(error) or type(error).__name__))
         raise
     for process, problem in enumerate(gather_texts("")):
         if problem:
-            raise PeerError(f"process {process} cannot go on: {problem}")
+            raise PeerError(
+                f"process {process} cannot go on: {problem[1:]}",
+                bad_input=problem.startswith(_BAD_INPUT),
+            )
     return value
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import socket
@@ -24,7 +25,6 @@ JOIN_SEC = 300.0
 _MOST_SEC = 86_400.0
 _QUIET_SEC = 10.0  # of waiting, before it is said for whom
 _TRY_SEC, _POLL_SEC = 1.0, 0.2
-_EXIT_ALONE = 1
 
 AUTO, ON, OFF = MODES = ("auto", "on", "off")
 
@@ -58,6 +58,7 @@ def join(
     distributed: str = AUTO,
     heartbeat_sec: float = HEARTBEAT_SEC,
     join_sec: float = JOIN_SEC,
+    exit_alone: int = 1,
 ) -> bool:
     """Join the other processes of a run; call it before any other use of JAX.
 
@@ -70,6 +71,7 @@ def join(
             none is; "on" must find one; "off" asks no environment.
         heartbeat_sec: when one process has been silent for so long, the others end.
         join_sec: when the others have not come in so long, this one ends.
+        exit_alone: with this code, unless it can raise `ConnectionError`.
 
     Returns:
         Whether there is something to join; a launcher may have started one process only.
@@ -81,7 +83,7 @@ def join(
 
     Note:
         JAX cannot be called back from waiting for the others, and aborts when it has waited too
-        long. So a thread says for whom this process waits, and ends it in time, with 1.
+        long. So a thread says for whom this process waits, and ends it in time.
 
         JAX's own preemption service is left off: it would take SIGTERM away from
         `train.interrupt`, which asks at every step.
@@ -95,13 +97,15 @@ def join(
         if launcher in _NUM_TASKS and _num_tasks(launcher, os.environ) == 1:
             # JAX's port derives from the job, which may have several runs of one process.
             coordinator, num_processes, process_id = f"localhost:{_free_port()}", 1, 0
+    start = time.monotonic()
     if coordinator is not None and process_id == 0:
         _see_that_port_is_free(coordinator)
     elif coordinator is not None:
         _await_coordinator(coordinator, join_sec)
     try:
-        with _waiting_for_others(num_processes, join_sec):
-            _initialize(coordinator, num_processes, process_id, heartbeat_sec, join_sec)
+        left_sec = max(1.0, join_sec - (time.monotonic() - start))
+        with _ending_in(left_sec, launcher if coordinator is None else None, exit_alone):
+            _initialize(coordinator, num_processes, process_id, heartbeat_sec, left_sec)
     except ValueError as error:
         if distributed == AUTO and launcher == _CLOUD_TPU:
             return False  # Chips without metadata of a slice, as in a notebook's machine.
@@ -192,9 +196,10 @@ def _see_that_port_is_free(coordinator: str) -> None:
             probe.bind(("", port))
             probe.listen()
         except OSError as error:
+            taken = "; another run has it, or another process was started as process_id=0"
             raise ConnectionError(
-                f"process 0 cannot listen at port {port} of {coordinator}: {error.strerror}; "
-                "another run has it, or another process was started as process_id=0"
+                f"process 0 cannot listen at port {port} of {coordinator}: {error.strerror}"
+                + (taken if error.errno == errno.EADDRINUSE else "")
             ) from error
 
 
@@ -206,6 +211,8 @@ def _await_coordinator(coordinator: str, join_sec: float) -> None:
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=_TRY_SEC):
                 return
+        except UnicodeError as error:
+            raise JoinError(f"coordinator={coordinator!r} is no host's name: {error}") from error
         except OSError as error:
             problem = error
         waited = time.monotonic() - start
@@ -222,22 +229,22 @@ def _await_coordinator(coordinator: str, join_sec: float) -> None:
 
 
 @contextlib.contextmanager
-def _waiting_for_others(num_processes: int | None, join_sec: float) -> Iterator[None]:
-    """Say, while this process waits in JAX, for whom; end it when it has waited too long."""
-    whom = "the other processes" if num_processes is None else f"all {num_processes} processes"
+def _ending_in(join_sec: float, launcher: str | None, exit_alone: int) -> Iterator[None]:
+    """Say, while this process waits in JAX, for what; end it when it has waited too long."""
     joined = threading.Event()
 
     def watch() -> None:
         if joined.wait(min(_QUIET_SEC, join_sec)):
             return
-        _say(f"waiting for {whom} to join, {join_sec:g} s at most")
+        _say(f"waiting for the other processes to join, {join_sec:.0f} s at most")
         if joined.wait(max(0.0, join_sec - _QUIET_SEC)):
             return
+        how = f"by {launcher}" if launcher else "with a --process_id of its own"
         _say(
-            f"error: {whom} did not join in {join_sec:g} s; see that each was started, with a "
-            "--process_id of its own (--join_sec waits longer)"
+            f"error: the other processes did not join in {join_sec:.0f} s; see that each was "
+            f"started, {how} (--join_sec waits longer)"
         )
-        os._exit(_EXIT_ALONE)
+        os._exit(exit_alone)
 
     threading.Thread(target=watch, name="joining", daemon=True).start()
     try:

@@ -48,9 +48,11 @@ class Interruption:
     def nothing_to_save(self) -> Iterator[None]:
         """Have the first signal end the process at once, for there is nothing that it could save.
 
-        For what may wait long, and hears of no signal: other processes that have not started.
+        For what may take long and hears of no signal: imports, processes that have not started.
         """
         self._nothing_to_save = True
+        if self.requested:
+            os._exit(EXIT_INTERRUPTED)
         try:
             yield
         finally:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -132,12 +133,10 @@ def run_stages(
     results: dict[str, Result] = {}
     for plan in plans:
         done = workdir / plan.name / RESULT
-        # Of process 0, for another may see the file later: they must not come to differ.
-        earlier = parallel.gather_texts(done.read_text(encoding="utf-8") if done.exists() else "")[
-            0
-        ]
-        if earlier:
-            results[plan.name] = Result(**json.loads(earlier))
+        # Process 0's, for another may see the file later: they must not come to differ.
+        found = parallel.gather_texts(parallel.together(functools.partial(_read_first, done)))[0]
+        if found:
+            results[plan.name] = Result(**json.loads(found))
             _say(f"{plan.name}: finished before, top-1 {results[plan.name].top1:.2f} %")
             continue
         if interruption.requested and jax.process_count() == 1:
@@ -149,6 +148,13 @@ def run_stages(
                 workdir / RESULTS, {"runs": [dataclasses.asdict(r) for r in results.values()]}
             )
     return list(results.values())
+
+
+def _read_first(path: Path) -> str:
+    """Return a file's text on process 0, if there is one; nothing elsewhere."""
+    if parallel.is_first_process() and path.exists():
+        return path.read_text(encoding="utf-8")
+    return ""
 
 
 def _run_stage(
@@ -258,9 +264,7 @@ def _first_state(
     plan: Plan, key: jax.Array, checkpoint: str, folder: Path, store: CheckpointStore
 ) -> tuple[TrainState, Card]:
     """Return where training starts: at the newest sound step, or with initial weights."""
-    latest = store.latest()
-    parallel.require_same({f"newest checkpoint of {plan.name}": latest})
-    if latest is not None:
+    if store.latest() is not None:
         state, card = store.restore(state_shapes(plan))
         _say(f"{plan.name}: resumed at step {card.step} of {plan.cadence.total}")
         return state, card
@@ -288,9 +292,11 @@ def _first_state(
     else:
         variables = jax.jit(plan.init)(jax.random.fold_in(key, _INIT_STREAM))
     if jax.process_count() > 1:
-        # Each has made or read its own; a folder on their own disks may hold others.
+        # Each has read its own, and a folder on their own disks may hold others; or drawn them, and
+        # another kind of device may round otherwise.
         whence = f"weights of {plan.name} before training, from {checkpoint or 'its seed'}"
-        parallel.require_same({whence: digest_of(variables)})
+        kind = jax.local_devices()[0].device_kind
+        parallel.require_same({whence: f"{digest_of(variables)} ({kind})"})
     return initial_state(plan, variables), plan.card()
 
 

@@ -55,19 +55,23 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
             process has another folder under this name.
         vidpretrain.parallel.PeerError: another process has found so.
     """
-    if workdir.parts[:1] and workdir.parts[0].endswith(":"):
-        # A path has one slash where an address, such as gs://bucket, has two.
-        raise WorkdirError(
-            f"--workdir {workdir.parts[0]}//{'/'.join(workdir.parts[1:])} is an address, not a "
-            "folder: lines are appended to files in it, which such stores cannot do; mount it "
-            "(docs/scaling.md) and give the folder"
-        )
+    parallel.together(lambda: _check_no_address(workdir))
     if parallel.is_first_process():
         parallel.together(lambda: _claim(workdir, config))
     else:
         parallel.together(lambda: None)
     if jax.process_count() > 1:
         _check_shared(workdir)
+
+
+def _check_no_address(workdir: Path) -> None:
+    # A path has one slash where an address, such as gs://bucket, has two.
+    if workdir.parts[:1] and workdir.parts[0].endswith(":"):
+        raise WorkdirError(
+            f"--workdir {workdir.parts[0]}//{'/'.join(workdir.parts[1:])} is an address, not a "
+            "folder: lines are appended to files in it, which such stores cannot do; mount it "
+            "(docs/scaling.md) and give the folder"
+        )
 
 
 def _claim(workdir: Path, config: Mapping[str, Any]) -> None:
