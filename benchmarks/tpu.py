@@ -7,9 +7,9 @@
 
 Each recipe's training step is compiled by `python -m vidpretrain.analyze tpu` in a process of its
 own, which takes minutes. What is in `benchmarks/tpu.json` already is not compiled again, so the
-command goes on where it was stopped; the table is printed from that file. Recipes that differ only
-in what a step does not see (data, rates, durations) are one row, and of a network's variants that
-cost the same, one stands for all. `benchmarks.scaling_model` takes the file from here.
+command goes on where it was stopped; the tables are printed from that file. Recipes that differ
+only in what a step does not see (data, rates, durations) are one row, and of a network's variants
+that cost the same, one stands for all. `benchmarks.scaling_model` takes the file from here.
 """
 
 import argparse
@@ -44,6 +44,35 @@ RECIPES = (
     "pretrain_imagenet.py:model=x3d_s",
     "pretrain_imagenet.py:model=r2plus1d34",
     "pretrain_imagenet.py:model=slowfast50_4x16",
+    # What does not fit v4-8 as the paper has it.
+    "finetune_something.py:version=1,model=ct50,frames=24 --config.finetune.optim.accumulate=2",
+    "finetune_k400.py:model=ct101 --config.finetune.optim.accumulate=2",
+    # Variants that may want more than the networks above, and clips of other lengths.
+    "finetune_k400.py:model=ct50",
+    "finetune_something.py:version=1,model=ct50:conv=c3d",
+    "finetune_something.py:version=1,model=ct50:conv=r2plus1d",
+    "finetune_something.py:version=1,model=ct50:conv=csn",
+    "finetune_something.py:version=1,model=ct50:dims=4,pointwise=false,excitation=none",
+    "finetune_something.py:version=1,model=ct50:kernels=5+5,pointwise=false,excitation=none",
+    "finetune_something.py:version=1,model=ct50:excitation=se",
+    "finetune_something.py:version=1,model=ct50:dims=1,pointwise=false,excitation=none",
+    "finetune_something.py:version=1,model=ct50,frames=12",
+    "finetune_something.py:version=1,model=sth50",
+    "finetune_something.py:version=1,model=sth50:mode=merge",
+    "finetune_something.py:version=1,model=sth50:conv=2plus1d_sequential",
+    "finetune_something.py:version=1,model=sth50:conv=2plus1d_parallel",
+    "finetune_something.py:version=1,model=sth50:attention=true,dilation=1+2+3",
+    "finetune_k400.py:model=slowfast50_8x8",
+    "pretrain_imagenet.py:model=slowfast50_8x8",
+    "pretrain_imagenet.py:model=csn50,conv=sts",
+    "finetune_k400.py:model=csn50,conv=sts,frames=16",
+    "finetune_k400.py:model=csn50,frames=8",
+    "finetune_k400.py:model=csn50:conv=sts,static=dilated,frames=8",
+    "finetune_something.py:model=x3d_s,conv=sts",
+    "finetune_something.py:model=csn50,conv=sts",
+    "finetune_something.py:model=r2plus1d34,conv=sts",
+    "finetune_something.py:model=slowfast50_4x16,conv=sts",
+    "finetune_something.py:model=slowonly50,conv=sts",
 )
 HEADER = (
     "recipe",
@@ -69,8 +98,9 @@ def load() -> dict[str, dict]:
 
 def measure(recipe: str, topology: str) -> dict:
     """Compile a recipe's training step in a process of its own."""
+    recipe, *overrides = recipe.split()
     command = [sys.executable, "-m", "vidpretrain.analyze", "tpu", "--config", f"configs/{recipe}"]
-    command += ["--topology", topology, "--train-only", "--json"]
+    command += [*overrides, "--topology", topology, "--train-only", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not done.stdout:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
