@@ -258,7 +258,12 @@ def test_the_command_packs_a_list_in_parts_and_splits(listed, capsys):
     train, test = (packed_videos(split, folder=str(out)) for split in ("train", "test"))
     assert len(train) == len(test) == 3
     assert train.frames(0, [3]).shape == (1, 32, 32, 3)
-    np.testing.assert_array_equal(train.frames(2, [5]), test.frames(2, [5]))
+    # x264 does not make the same bytes of the same frames each time, not even with one thread.
+    first, again, other = (
+        np.float32(source.frames(example, [5]))
+        for source, example in ((train, 2), (test, 2), (train, 1))
+    )
+    assert np.abs(first - again).mean() < 4 < np.abs(first - other).mean()
 
 
 def test_the_command_packs_flow(listed, capsys):
