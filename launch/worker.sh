@@ -46,7 +46,8 @@ update_lists() {
   local said try
   for ((try = 1; ; try++)); do
     if said=$(apt_get update 2>&1); then return; fi
-    if [[ $said != *"Could not get lock"* && $said != *"Unable to lock"* ]] || ((try >= 60)); then break; fi
+    [[ $said == *"Could not get lock"* || $said == *"Unable to lock"* ]] || break
+    ((try < 60)) || break
     sleep "$LAUNCH_WAIT_SEC"
   done
   printf '%s\n' "$said" >&2

@@ -614,7 +614,8 @@ def test_a_run_outlives_the_connection_and_can_be_stopped(worker):
     )
     assert started.stdout.readline() == "[3] training\n"
     os.killpg(started.pid, 9)
-    started.communicate()
+    # What a worker keeps open here would otherwise be waited for without end.
+    started.communicate(timeout=60)
     assert "worker 3: running" in remote(worker, "status").stdout
     start = time.monotonic()
     assert remote(worker, "stop").returncode == 0
